@@ -1,0 +1,1 @@
+"""Alembic migrations of the catalogue; one transaction each, serial four-digit names."""

@@ -1,0 +1,21 @@
+"""${message}
+
+Must not break the code of the version before it: add first, remove a release later.
+"""
+
+from alembic import op
+import sqlalchemy as sa
+import bwc.db.base
+${imports if imports else ""}
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}
