@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from bwc.chain_of_custody.ledger import Actor, Event, Operation
+from bwc.chain_of_custody.journal import Actor, Event, Operation
 from bwc.core.errors import InputError, RefusedError, StorageError
 from bwc.core.ids import new_id
 from bwc.db.models import Consultation, Person, Recording, RecordingKey

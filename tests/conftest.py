@@ -1,0 +1,40 @@
+"""What every test may ask for: a clock that stands still, and an installation of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bwc.core.clock import SettableClock
+from bwc.installation import Installation, initialise
+from bwc.settings import Settings
+from bwc.town import read_demonstration
+
+ROOT = Path(__file__).parent.parent
+NOW = datetime(2026, 11, 22, 17, 42, tzinfo=UTC)  # 18:42 in Paris, a Sunday
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock(NOW)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        data=tmp_path / "data", root_key_file=tmp_path / "root.key", town=ROOT / "config" / "valence.toml"
+    )
+
+
+@pytest.fixture
+def house(settings: Settings, clock: SettableClock) -> Iterator[Installation]:
+    """An initialised installation with the demonstration's people and cameras, on SQLite."""
+    opened = initialise(
+        settings, demonstration=read_demonstration(ROOT / "config" / "demonstration.toml"), clock=clock
+    )
+    opened.vault._reserve = 0
+    yield opened
+    opened.close()

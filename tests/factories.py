@@ -1,0 +1,51 @@
+"""Makes real things for tests: recordings go through intake, people and cameras are rows."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from bwc.db.models import Camera, Person, Recording
+from bwc.ingest.intake import Provenance, Taken, take_in
+from bwc.installation import Installation
+
+
+def camera(house: Installation, label: str = "CAM-07") -> Camera:
+    with house.database.read() as session:
+        return session.scalars(select(Camera).where(Camera.label == label)).one()
+
+
+def person(house: Installation, matricule: str) -> Person:
+    with house.database.read() as session:
+        return session.scalars(select(Person).where(Person.matricule == matricule)).one()
+
+
+def recording(house: Installation, recording_id: str) -> Recording:
+    with house.database.read() as session:
+        return session.get_one(Recording, recording_id)
+
+
+def provenance(house: Installation, *, camera_label: str | None = "CAM-07", **changes: Any) -> Provenance:
+    now: datetime = house.clock.now()
+    row = camera(house, camera_label) if camera_label else None
+    base = Provenance(
+        source="usb",
+        path="DCIM/20261122/CAM07_20261122_173207_0003.MP4",
+        size=0,
+        docked_at=now,
+        commune=house.town.commune,
+        camera_id=row.id if row else None,
+        serial=row.serial if row else "",
+        named_start=(now - timedelta(minutes=30)),
+    )
+    return replace(base, **changes)
+
+
+def take(house: Installation, data: bytes = b"not a video", *, camera_label: str | None = "CAM-07", **changes: Any) -> Taken:
+    """Put `data` through the real intake."""
+    facts = provenance(house, camera_label=camera_label, size=len(data), **changes)
+    return take_in(house, io.BytesIO(data), facts)
