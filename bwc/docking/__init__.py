@@ -1,1 +1,1 @@
-"""."""
+"""Docking: bays, transports, camera profiles, the offload session, the fleet."""
