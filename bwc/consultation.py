@@ -62,8 +62,6 @@ def open_consultation(
     RefusedError. Raises InputError when the recording does not exist.
     """
     now = house.clock.now()
-    refusal: Refused | None = None
-    consultation: Consultation | None = None
     with house.database.write() as session:
         person, recording = _both(session, person_id, recording_id)
         viewer = viewer_of(person)
@@ -71,10 +69,7 @@ def open_consultation(
         if decision:
             decision = check_motive(viewer.role, motive, text, reference)
         if isinstance(decision, Refused):
-            refusal = decision
-            _journal(
-                house, session, person, recording, "recording.view_refused", motive, {"rule": decision.rule}
-            )
+            _journal(house, session, person, recording, "recording.view_refused", motive, {"rule": decision.rule})
         else:
             detail = {"text": text.strip(), "reference": reference.strip(), "minutes": 15}
             seq = _journal(house, session, person, recording, "recording.viewed", motive, detail)
@@ -91,12 +86,8 @@ def open_consultation(
                 ledger_seq=seq,
             )
             session.add(consultation)
-    if refusal is not None:
-        raise RefusedError(
-            f"consultation of {recording_id} refused", person=refusal.reason, code=refusal.rule
-        )
-    assert consultation is not None
-    return consultation
+            return consultation
+    raise RefusedError(f"consultation of {recording_id} refused", person=decision.reason, code=decision.rule)
 
 
 @dataclass(frozen=True)
@@ -108,9 +99,7 @@ class Image:
     media_type: str
 
 
-def open_image(
-    house: Installation, consultation_id: str, *, person_id: str, session_sha256: str, kind: str
-) -> Image:
+def open_image(house: Installation, consultation_id: str, *, person_id: str, session_sha256: str, kind: str) -> Image:
     """The image a consultation gives right to, every condition checked again at this instant.
 
     `kind` is one of IMAGE_KINDS. Raises RefusedError when the consultation is another's, another session's or
@@ -147,18 +136,14 @@ def _image(recording: Recording, kind: str) -> tuple[str, str, int, str]:
     for derivative in recording.derivatives:
         if derivative.kind == kind and kind in IMAGE_KINDS:
             return derivative.vault_name, derivative.id, derivative.size, derivative.media_type
-    raise InputError(
-        f"no {kind} of {recording.id}", person="Cette image n'existe pas (encore).", code="no_image"
-    )
+    raise InputError(f"no {kind} of {recording.id}", person="Cette image n'existe pas (encore).", code="no_image")
 
 
 def _both(session: Session, person_id: str, recording_id: str) -> tuple[Person, Recording]:
     person = session.get(Person, person_id)
     recording = session.get(Recording, recording_id)
     if person is None or recording is None:
-        raise InputError(
-            "unknown person or recording", person="Cet enregistrement n'existe pas.", code="unknown"
-        )
+        raise InputError("unknown person or recording", person="Cet enregistrement n'existe pas.", code="unknown")
     return person, recording
 
 

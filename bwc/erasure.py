@@ -102,9 +102,7 @@ def _destroy_key(house: Installation, recording_id: str) -> bool:
         if row is None or row.state not in {"held", "quarantined"} or not term_of(row).is_over(now):
             return False
         session.execute(delete(RecordingKey).where(RecordingKey.recording_id == recording_id))
-        session.execute(
-            delete(Job).where(Job.subject_id == recording_id, Job.state.in_(("queued", "failed")))
-        )
+        session.execute(delete(Job).where(Job.subject_id == recording_id, Job.state.in_(("queued", "failed"))))
         row.state = "erasing"
         detail = {
             "sha256": row.sha256,
@@ -124,9 +122,7 @@ def _destroy_key(house: Installation, recording_id: str) -> bool:
         house.ledger.append(session, event)
         if _is_late(row, now):
             text = f"Effacement tardif : le terme était le {row.due_on:%d/%m/%Y}."
-            session.add(
-                Incident(id=new_id(), kind="late_erasure", text=text, recording_id=row.id, opened_at=now)
-            )
+            session.add(Incident(id=new_id(), kind="late_erasure", text=text, recording_id=row.id, opened_at=now))
     return True
 
 
@@ -147,8 +143,7 @@ def _destroy_day_keys(house: Installation) -> None:
 
 def _unlink_and_certify(house: Installation, recording_id: str) -> None:
     with house.database.read() as session:
-        row = session.get(Recording, recording_id)
-        assert row is not None
+        row = session.get_one(Recording, recording_id)
         names = [row.vault_name, *(derivative.vault_name for derivative in row.derivatives)]
         destroyed = ["clé", "original", *sorted(derivative.kind for derivative in row.derivatives)]
         parts = session.scalars(
@@ -166,8 +161,7 @@ def _unlink_and_certify(house: Installation, recording_id: str) -> None:
 
 def _certify(house: Installation, session: Session, recording_id: str, destroyed: list[str]) -> None:
     now = house.clock.now()
-    row = session.get(Recording, recording_id)
-    assert row is not None
+    row = session.get_one(Recording, recording_id)
     if row.state != "erasing":
         return
     session.execute(delete(Derivative).where(Derivative.recording_id == recording_id))

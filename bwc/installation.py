@@ -66,9 +66,7 @@ def open_installation(settings: Settings, clock: Clock | None = None) -> Install
     with database.read() as session:
         town = session.scalars(select(Town)).one_or_none()
         if town is None:
-            raise ConfigError(
-                "no town in the database", person="Aucune ville n'est déclarée : lancez « bwc init »."
-            )
+            raise ConfigError("no town in the database", person="Aucune ville n'est déclarée : lancez « bwc init ».")
     clock = clock or SystemClock()
     keys = KeyRing(settings.key_folder, RootKey.from_file(settings.root_key_file, outside=settings.data))
     return Installation(settings, clock, database, keys, Vault(settings.vault_folder), Ledger(clock), town)

@@ -237,7 +237,11 @@ def write_demonstration(
     for number, camera in enumerate(file.cameras):
         require(may_put_into_service(order_value(order), number))
         row = models.Camera(
-            id=new_id(), label=camera.label, serial=camera.serial, model=camera.model, commune=camera.commune,
+            id=new_id(),
+            label=camera.label,
+            serial=camera.serial,
+            model=camera.model,
+            commune=camera.commune,
             order_id=order.id,
         )
         session.add(row)
@@ -245,6 +249,9 @@ def write_demonstration(
         if camera.wearer is not None:
             session.add(
                 models.CameraIssue(
-                    id=new_id(), camera_id=row.id, person_id=by_matricule[camera.wearer], issued_at=now - timedelta(hours=10)
+                    id=new_id(),
+                    camera_id=row.id,
+                    person_id=by_matricule[camera.wearer],
+                    issued_at=now - timedelta(days=3),
                 )
             )

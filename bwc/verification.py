@@ -113,7 +113,11 @@ def _report(house: Installation, fault: Fault) -> None:
         )
         detail = {"what": fault.what, "error": fault.error}
         event = Event(
-            Operation.SYSTEME, "recording.integrity_failed", SYSTEM_ACTOR, recording_id=fault.recording_id, detail=detail
+            Operation.SYSTEME,
+            "recording.integrity_failed",
+            SYSTEM_ACTOR,
+            recording_id=fault.recording_id,
+            detail=detail,
         )
         house.ledger.append(session, event)
 

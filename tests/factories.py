@@ -45,7 +45,9 @@ def provenance(house: Installation, *, camera_label: str | None = "CAM-07", **ch
     return replace(base, **changes)
 
 
-def take(house: Installation, data: bytes = b"not a video", *, camera_label: str | None = "CAM-07", **changes: Any) -> Taken:
+def take(
+    house: Installation, data: bytes = b"not a video", *, camera_label: str | None = "CAM-07", **changes: Any
+) -> Taken:
     """Put `data` through the real intake."""
     facts = provenance(house, camera_label=camera_label, size=len(data), **changes)
     return take_in(house, io.BytesIO(data), facts)

@@ -33,9 +33,7 @@ class Database:
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
         self._readers = sessionmaker(self.engine, expire_on_commit=False)
-        self._writers = sessionmaker(
-            self.engine.execution_options(bwc_write=True), expire_on_commit=False
-        )
+        self._writers = sessionmaker(self.engine.execution_options(bwc_write=True), expire_on_commit=False)
 
     @property
     def file(self) -> Path | None:

@@ -27,6 +27,7 @@ class Phase(StrEnum):
     COPYING = "copying"
     VERIFYING = "verifying"
     READY = "ready"
+    WAITING = "waiting"
     PULLED = "pulled"
     UNKNOWN = "unknown"
     FAILED = "failed"
@@ -34,11 +35,13 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class BayState:
-    """One bay. `left` is the time to the end of the copy, None when it cannot be told; sizes in bytes."""
+    """One bay. `port` is the last step of its USB path; `left` is the time to the end of the copy, None when it cannot be told; sizes in bytes."""
 
     number: int
     phase: Phase
+    port: int = 0
     camera: str = ""
+    serial: str = ""
     wearer: str = ""
     matricule: str = ""
     message: str = ""
@@ -49,6 +52,7 @@ class BayState:
     left: timedelta | None = None
     drift_ms: int | None = None
     drift_known: bool = False
+    drift_method: str = ""
     occupied: bool = False
 
     @property
@@ -76,9 +80,9 @@ def board_state(house: Installation) -> BoardState:
     """The board as the catalogue stands now."""
     now = house.clock.now()
     with house.database.read() as session:
-        numbers = session.scalars(select(Bay.number).order_by(Bay.number)).all()
+        bays = session.scalars(select(Bay).order_by(Bay.number)).all()
         latest = _latest_sessions(session)
-    return BoardState(now, [_bay(number, latest.get(number), now) for number in numbers])
+    return BoardState(now, [_bay(bay, latest.get(bay.number), now) for bay in bays])
 
 
 _Row = tuple[OffloadSession, Camera | None, Person | None]
@@ -90,9 +94,7 @@ def _latest_sessions(session: Session) -> dict[int, _Row]:
         partition_by=OffloadSession.bay_number,
         order_by=(OffloadSession.opened_at.desc(), OffloadSession.id.desc()),
     )
-    numbered = (
-        select(OffloadSession.id, place.label("place")).where(OffloadSession.bay_number.is_not(None)).subquery()
-    )
+    numbered = select(OffloadSession.id, place.label("place")).where(OffloadSession.bay_number.is_not(None)).subquery()
     query = (
         select(OffloadSession, Camera, Person)
         .join(numbered, numbered.c.id == OffloadSession.id)
@@ -100,33 +102,44 @@ def _latest_sessions(session: Session) -> dict[int, _Row]:
         .outerjoin(Person, Person.id == OffloadSession.wearer_id)
         .where(numbered.c.place == 1)
     )
-    return {row[0].bay_number: (row[0], row[1], row[2]) for row in session.execute(query)}
+    return {stay.bay_number or 0: (stay, camera, person) for stay, camera, person in session.execute(query)}
 
 
 def phase_of(stay: OffloadSession, now: datetime) -> Phase:
-    """The phase of a bay from its last stay; a stay closed without trouble leaves the bay free."""
-    closed = stay.closed_at is not None
-    if closed and now - (stay.closed_at or now) > REMEMBER:
+    """The phase of a bay from its last stay.
+
+    `taken` means that the camera left after its stay ended; `gone` that it left in the middle of it, which the bay
+    tells for a while.
+    """
+    if stay.state == "taken":
         return Phase.FREE
-    if stay.state == "done":
-        return Phase.FREE if closed else Phase.READY
-    if stay.state in {"refused", "failed"}:
-        return Phase.UNKNOWN if stay.state == "refused" else Phase.FAILED
-    if stay.state == "gone" or closed:
-        return Phase.PULLED
-    if stay.state != "copying":
-        return Phase.DETECTING
-    return Phase.VERIFYING if stay.bytes_total and stay.bytes_done >= stay.bytes_total else Phase.COPYING
+    if stay.state == "gone":
+        return Phase.PULLED if now - stay.updated_at <= REMEMBER else Phase.FREE
+    if stay.state == "copying" and stay.bytes_total and stay.bytes_done >= stay.bytes_total:
+        return Phase.VERIFYING
+    return _PHASES.get(stay.state, Phase.DETECTING)
 
 
-def _bay(number: int, row: _Row | None, now: datetime) -> BayState:
+_PHASES = {
+    "copying": Phase.COPYING,
+    "waiting": Phase.WAITING,
+    "done": Phase.READY,
+    "refused": Phase.UNKNOWN,
+    "failed": Phase.FAILED,
+}
+
+
+def _bay(bay: Bay, row: _Row | None, now: datetime) -> BayState:
+    port = int(bay.port_path.rpartition(".")[2])
     if row is None or (phase := phase_of(row[0], now)) is Phase.FREE:
-        return BayState(number, Phase.FREE)
+        return BayState(bay.number, Phase.FREE, port)
     stay, camera, wearer = row
     return BayState(
-        number,
+        bay.number,
         phase,
-        camera=camera.label if camera else stay.serial or stay.device,
+        port,
+        camera=camera.label if camera else "",
+        serial=stay.serial,
         wearer=wearer.display_name if wearer else "",
         matricule=wearer.matricule if wearer else "",
         message=stay.message,
@@ -136,8 +149,9 @@ def _bay(number: int, row: _Row | None, now: datetime) -> BayState:
         bytes_done=stay.bytes_done,
         left=_time_left(stay) if phase is Phase.COPYING else None,
         drift_ms=stay.drift_ms,
-        drift_known=stay.drift_ms is not None or bool(stay.drift_method) or stay.state in {"copying", "done"},
-        occupied=stay.closed_at is None and stay.state != "gone",
+        drift_known=phase in {Phase.COPYING, Phase.VERIFYING, Phase.READY},
+        drift_method=stay.drift_method,
+        occupied=phase is not Phase.PULLED,
     )
 
 

@@ -150,7 +150,7 @@ class Offload:
                     bay_number=self._bay,
                     camera_id=camera.id if camera else None,
                     wearer_id=issue.person_id if issue else None,
-                    transport=self._profile.transport if self._profile else "",
+                    transport="folder" if self._bay is None else self._profile.transport if self._profile else "",
                     serial=self._identity.serial,
                     device=f"{self._identity.manufacturer} {self._identity.product}".strip()[:300],
                     opened_at=now,

@@ -1,1 +1,1 @@
-"""."""
+"""The one way in for every file, whatever brings it: intake, media facts, derivatives, quarantine."""

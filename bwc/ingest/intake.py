@@ -317,9 +317,7 @@ def _taken_event(row: Recording, camera: Camera | None, order: Order | None) -> 
 
 def _duplicate_event(known: Recording, facts: Provenance) -> Event:
     detail = {"path": facts.path, "serial": facts.serial, "session": facts.session_id, "sha256": known.sha256}
-    return Event(
-        Operation.COLLECTE, "recording.met_again", SYSTEM_ACTOR, recording_id=known.id, detail=detail
-    )
+    return Event(Operation.COLLECTE, "recording.met_again", SYSTEM_ACTOR, recording_id=known.id, detail=detail)
 
 
 def _queue(session: Session, row: Recording, now: datetime) -> list[str]:

@@ -48,6 +48,7 @@ def may_put_into_service(order: Order, cameras_in_service: int) -> Decision:
     """Whether one camera more may be put into service (rule BWC-ORD-2: the order's number is a ceiling)."""
     if cameras_in_service >= order.camera_count:
         return Refused(
-            "BWC-ORD-2", f"L'arrêté n° {order.number} autorise {order.camera_count} caméras, toutes en service."
+            "BWC-ORD-2",
+            f"L'arrêté n° {order.number} autorise {order.camera_count} caméras, toutes en service.",
         )
     return Allowed()

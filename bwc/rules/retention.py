@@ -78,7 +78,9 @@ class RecordingDay:
     doubt: str | None  # None | "clock_future" | "clock_past" | "clock_absent" | "older_than_term"
 
 
-def recording_day(claimed: datetime | None, docked_at: datetime, last_emptied_at: datetime | None) -> RecordingDay:
+def recording_day(
+    claimed: datetime | None, docked_at: datetime, last_emptied_at: datetime | None
+) -> RecordingDay:
     """Day a recording was made, as the camera claims it unless the register of dockings contradicts it.
 
     `claimed` is the start the camera states, `docked_at` the instant it was docked, `last_emptied_at` the instant

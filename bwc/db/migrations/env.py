@@ -7,7 +7,10 @@ from bwc.db.base import Base
 
 connection = context.config.attributes["connection"]
 context.configure(
-    connection=connection, target_metadata=Base.metadata, render_as_batch=False, transaction_per_migration=True
+    connection=connection,
+    target_metadata=Base.metadata,
+    render_as_batch=False,
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

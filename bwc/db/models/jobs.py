@@ -14,7 +14,10 @@ class Job(Base):
     """`state`: queued, running, done, failed. `claim` names the worker's run that holds it."""
 
     __tablename__ = "job"
-    __table_args__ = (Index("ix_job_state_after", "state", "not_before"), Index("ix_job_subject", "subject_id"))
+    __table_args__ = (
+        Index("ix_job_state_after", "state", "not_before"),
+        Index("ix_job_subject", "subject_id"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(40))

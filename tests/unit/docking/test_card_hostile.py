@@ -83,6 +83,11 @@ def test_a_hostile_name_is_shown_harmless(name: str) -> None:
         assert stream.read() == b"nom"
 
 
+def test_a_long_name_of_another_file_is_not_believed() -> None:
+    volume = open_card(hostile_blocks("long_name_of_another_file.fat32"))
+    assert [entry.path for entry in volume.files() if entry.size == 3] == ["un/NOM-A-~1"]
+
+
 def test_distinct_hostile_names_stay_distinct() -> None:
     raws = [
         "a\x01b",

@@ -1,0 +1,5 @@
+"""`python -m bwc.cli`."""
+
+from bwc.cli.main import main
+
+main()

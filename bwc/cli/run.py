@@ -1,0 +1,91 @@
+"""`bwc up` and `bwc demo`: the whole product started, or its whole way gone through once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bwc.cli.main import Context
+from bwc.cli.supervisor import Supervisor, already_running, children
+from bwc.core.clock import SystemClock
+from bwc.demonstration.accounts import initialise_demonstration, logins, password_file
+from bwc.demonstration.cameras import PLANS, build_dock
+from bwc.cli.way import walk
+from bwc.docking import usbio
+from bwc.docking.emulation import put, state
+from bwc.installation import initialise
+from bwc.web.auth.passwords import hash_password
+from bwc.settings import Settings
+
+
+def register(group: click.Group) -> None:
+    """Add the commands."""
+    for command in (up, demo):
+        group.add_command(command)
+
+
+@click.command()
+@click.option("--demo", is_flag=True, help="Station émulée, personnes inventées (d'office sans bus USB).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port du serveur web.")
+@click.pass_obj
+def up(context: Context, demo: bool, port: int | None) -> None:
+    """Démarre tout : web, travaux, calendrier, station. Ctrl-C arrête tout proprement."""
+    settings = context.settings.model_copy(update={"port": port} if port else {})
+    if already_running(settings):
+        click.echo(f"Déjà démarré : {address(settings)}")
+        return
+    emulated = demo or settings.demonstration or not usbio.has_usb_bus()
+    house = initialise_demonstration(settings, hash_password) if emulated else initialise(settings)
+    house.publish_checkpoint()
+    emulated = house.town.demonstration
+    house.close()
+    if emulated:
+        _prepare_dock(settings)
+    Supervisor(settings, children(settings, emulated=emulated)).run(lambda: _welcome(settings, emulated))
+
+
+def address(settings: Settings) -> str:
+    """Where a browser on this machine finds the product."""
+    scheme = "https" if settings.https else "http"
+    return f"{scheme}://{'127.0.0.1' if settings.host in {'0.0.0.0', '::'} else settings.host}:{settings.port}"  # noqa: S104
+
+
+def _prepare_dock(settings: Settings) -> None:
+    folder = settings.dock_folder
+    if all((folder / "cameras" / f"{plan.label}.img").exists() for plan in PLANS):
+        return
+    total = sum(segment.seconds for plan in PLANS for segment in plan.segments)
+    with click.progressbar(length=total, label="Tournage des images de démonstration", file=sys.stderr) as bar:
+        build_dock(folder, SystemClock().now(), progress=bar.update)
+    for port, plan in enumerate(PLANS[:2], 1):
+        if state(folder)[port] is None:
+            put(folder, port, plan.label)
+
+
+def _welcome(settings: Settings, emulated: bool) -> None:
+    click.echo()
+    click.secho(f"  bwc est prêt : {address(settings)}", bold=True)
+    click.echo(f"  Tableau de la station (sans connexion) : {address(settings)}/station")
+    if emulated:
+        click.secho("  DÉMONSTRATION — station émulée, personnes et images inventées.", fg="yellow")
+        password = password_file(settings).read_text().strip()
+        click.echo(f"  Mot de passe de tous les comptes : {password}")
+        for login, who in logins():
+            click.echo(f"    {login:<14} {who}")
+    else:
+        click.echo("  Premier compte : bwc person add --role responsable --login … (voir docs/guide/)")
+    click.echo("  Ctrl-C pour tout arrêter.")
+    click.echo()
+
+
+@click.command()
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("var/demo"), show_default=True)
+@click.pass_obj
+def demo(context: Context, folder: Path) -> None:
+    """Parcourt tout le chemin dans un dossier à part, montre ce qui a été fait, échoue si quoi que ce soit manque."""
+    settings = context.settings.model_copy(
+        update={"data": folder / "data", "root_key_file": folder / "root.key", "database_url": "", "broker_url": ""}
+    )
+    sys.exit(0 if walk(settings, folder) else 1)

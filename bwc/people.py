@@ -1,0 +1,77 @@
+"""People and cameras entered by hand: each is an act with its ledger entry."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+
+from bwc.chain_of_custody.journal import Actor, Event, Operation
+from bwc.core.errors import InputError
+from bwc.core.ids import new_id
+from bwc.db.models import Camera, Order, Person
+from bwc.installation import Installation
+from bwc.rules.access import Role
+from bwc.rules.decision import require
+from bwc.rules.orders import may_put_into_service
+from bwc.town import order_value
+
+COMMAND_LINE = Actor(None, "ligne de commande")
+
+
+def add_person(
+    house: Installation,
+    *,
+    matricule: str,
+    last_name: str,
+    first_name: str,
+    rank: str,
+    role: Role,
+    login: str | None,
+    password_hash: str | None,
+) -> str:
+    """Enter one person; returns the id. Raises InputError when the matricule or the login is taken."""
+    with house.database.write() as session:
+        taken = session.scalar(
+            select(func.count()).select_from(Person).where((Person.matricule == matricule) | (Person.login == login))
+        )
+        if taken:
+            raise InputError("matricule or login taken", person="Ce matricule ou cet identifiant existe déjà.")
+        person = Person(
+            id=new_id(),
+            matricule=matricule,
+            last_name=last_name,
+            first_name=first_name,
+            rank=rank,
+            role=str(role),
+            commune=house.town.commune,
+            login=login,
+            password_hash=password_hash,
+        )
+        session.add(person)
+        detail = {"matricule": matricule, "role": str(role), "login": login}
+        house.ledger.append(session, Event(Operation.SYSTEME, "person.added", COMMAND_LINE, detail=detail))
+        return person.id
+
+
+def add_camera(house: Installation, *, label: str, serial: str, model: str) -> str:
+    """Put one camera into service under the order in force; returns the id.
+
+    Raises RefusedError when the order's number is reached (BWC-ORD-2), InputError when label or serial is taken or
+    when no order is known.
+    """
+    with house.database.write() as session:
+        if session.scalar(select(func.count()).select_from(Camera).where((Camera.label == label) | (Camera.serial == serial))):
+            raise InputError("label or serial taken", person="Ce nom ou ce numéro de série existe déjà.")
+        order = session.scalars(
+            select(Order).where(Order.kind == "bodycam").order_by(Order.in_force_from.desc()).limit(1)
+        ).first()
+        if order is None:
+            raise InputError("no order", person="Aucun arrêté préfectoral n'est enregistré.")
+        in_service = session.scalar(select(func.count()).select_from(Camera).where(Camera.state == "in_service")) or 0
+        require(may_put_into_service(order_value(order), in_service))
+        camera = Camera(
+            id=new_id(), label=label, serial=serial, model=model, commune=house.town.commune, order_id=order.id
+        )
+        session.add(camera)
+        detail = {"camera": label, "serial": serial, "order": order.number}
+        house.ledger.append(session, Event(Operation.SYSTEME, "camera.put_into_service", COMMAND_LINE, detail=detail))
+        return camera.id
