@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from bwc.core.clock import SettableClock
 from bwc.installation import Installation, initialise
 from bwc.settings import Settings
 from bwc.town import read_demonstration
-
-ROOT = Path(__file__).parent.parent
-NOW = datetime(2026, 11, 22, 17, 42, tzinfo=UTC)  # 18:42 in Paris, a Sunday
+from factories import NOW, ROOT
 
 
 @pytest.fixture

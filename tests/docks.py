@@ -15,6 +15,7 @@ from sqlalchemy import select
 from bwc.db.models import OffloadSession
 from bwc.docking.card_maker import CardSource, make_card
 from bwc.docking.emulation import EmulatedBus, EmulatedCamera
+from bwc.docking.profiles import ProfileBook
 from bwc.docking.service import DockingService
 from bwc.installation import Installation
 
@@ -47,13 +48,13 @@ def camera(
 class Dock:
     """A docking service in a thread over an emulated bus."""
 
-    def __init__(self, house: Installation) -> None:
+    def __init__(self, house: Installation, profiles: ProfileBook | None = None) -> None:
         self.house = house
         self.bus = EmulatedBus()
         self.stop = threading.Event()
         self.jobs: list[str] = []
         find: Callable[[], Iterable[usb.core.Device]] = lambda: usb.core.find(find_all=True, backend=self.bus)
-        self.service = DockingService(house, find, announce=self.jobs.extend, interval_s=0.02)
+        self.service = DockingService(house, find, announce=self.jobs.extend, profiles=profiles, interval_s=0.02)
         self.thread = threading.Thread(target=self.service.run, args=(self.stop,), daemon=True)
 
     def __enter__(self) -> Dock:
@@ -70,7 +71,9 @@ class Dock:
         deadline = time.monotonic() + patience_s
         while True:
             with self.house.database.read() as session:
-                rows = list(session.scalars(select(OffloadSession).order_by(OffloadSession.opened_at, OffloadSession.id)))
+                rows = list(
+                    session.scalars(select(OffloadSession).order_by(OffloadSession.opened_at, OffloadSession.id))
+                )
                 if sum(row.state in states for row in rows) >= count:
                     for row in rows:
                         _ = list(row.files)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -12,6 +13,9 @@ from sqlalchemy import select
 from bwc.db.models import Camera, Person, Recording
 from bwc.ingest.intake import Provenance, Taken, take_in
 from bwc.installation import Installation
+
+ROOT = Path(__file__).parent.parent
+NOW = datetime(2026, 11, 22, 17, 42, tzinfo=UTC)  # 18:42 in Paris, a Sunday
 
 
 def camera(house: Installation, label: str = "CAM-07") -> Camera:

@@ -31,11 +31,14 @@ def _program(name: str) -> str:
     return str(found[-1])
 
 
+def _as_owner() -> list[str]:
+    """How to run as the owner of a cluster: initdb refuses root, so root steps down to `postgres`."""
+    return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+
+
 def _run(folder: Path, *command: str) -> None:
-    """Run as the owner of a cluster: initdb refuses root, so root steps down to `postgres`."""
-    as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     done = subprocess.run(
-        [*as_owner, *command], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+        [*_as_owner(), *command], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
     )
     if done.returncode:
         log = folder / "log"
@@ -60,9 +63,21 @@ def throwaway_postgres(tmp: Path | None = None) -> Iterator[str]:
         _run(folder, initdb, "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         options = " ".join(f"-c {name}='{value}'" for name, value in _SETTINGS.items())
         _run(folder, pg_ctl, "-D", str(data), "-w", "-l", str(folder / "log"), "-o", f"{options} -k {folder}", "start")
-        try:
+        with _stopped_at_the_end(folder, pg_ctl, "-D", str(data), "-m", "immediate", "-w", "stop"):
             yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
-        finally:
-            _run(folder, pg_ctl, "-D", str(data), "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _stopped_at_the_end(folder: Path, *stop: str) -> Iterator[None]:
+    """Run `stop` and remove `folder` on leaving, or when this process dies: a watcher waits for our end of a pipe."""
+    script = 'read -r _; folder=$1; shift; "$@" >/dev/null 2>&1; rm -rf "$folder"'
+    command = ["sh", "-c", script, "watcher", str(folder), *_as_owner(), *stop]
+    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True)
+    try:
+        yield
+    finally:
+        assert watcher.stdin is not None
+        watcher.stdin.close()
+        watcher.wait(timeout=60)

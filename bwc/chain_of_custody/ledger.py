@@ -72,7 +72,12 @@ def _last_instant(session: Session, size: int) -> str:
     last = session.execute(select(LedgerEntry.seq, LedgerEntry.body).order_by(LedgerEntry.seq.desc()).limit(1)).first()
     if (-1 if last is None else last.seq) != size - 1:
         raise EvidenceError(f"ledger head says {size} entries, the last one stored is {last and last.seq}")
-    return "" if last is None else str(json.loads(last.body)["t"])
+    if last is None:
+        return ""
+    try:
+        return str(json.loads(last.body)["t"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvidenceError(f"the body of the last entry, {last.seq}, cannot be read") from error
 
 
 def _rows(

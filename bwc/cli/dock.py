@@ -36,9 +36,7 @@ def register(group: click.Group) -> None:
 @click.option("--emulated", is_flag=True, help="Station émulée (démonstration), au lieu du bus USB.")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
-def dock(
-    context: Context, folder: Path | None, serial: str, delete: bool, emulated: bool, as_json: bool
-) -> None:
+def dock(context: Context, folder: Path | None, serial: str, delete: bool, emulated: bool, as_json: bool) -> None:
     """Surveille les baies USB et décharge les caméras ; ou, avec --folder, reprend un dossier monté."""
     house = context.house
     celery = make_celery(house.settings)
@@ -56,9 +54,7 @@ def dock(
     DockingService(house, find, announce=announce).run(stop)
 
 
-def _folder(
-    house: Installation, folder: Path, serial: str, delete: bool, announce: Announce, as_json: bool
-) -> None:
+def _folder(house: Installation, folder: Path, serial: str, delete: bool, announce: Announce, as_json: bool) -> None:
     recover(house)
     transport = FolderTransport(folder, serial)
     offload = Offload(
@@ -73,9 +69,12 @@ def _folder(
     state = offload.run()
     with house.database.read() as session:
         row = session.get_one(OffloadSession, offload.session_id)
-        files = session.scalars(select(OffloadFile).where(OffloadFile.session_id == row.id).order_by(OffloadFile.position))
+        files = session.scalars(
+            select(OffloadFile).where(OffloadFile.session_id == row.id).order_by(OffloadFile.position)
+        )
         lines = [
-            {"path": file.path, "size": file.size, "state": file.state, "recording": file.recording_id} for file in files
+            {"path": file.path, "size": file.size, "state": file.state, "recording": file.recording_id}
+            for file in files
         ]
     if as_json:
         print_json({"session": row.id, "state": state, "message": row.message, "files": lines})
@@ -93,5 +92,3 @@ def _any_video(book: ProfileBook) -> Profile:
     if folder is None:
         raise DeviceError("profile 'folder' is missing", code="no_profile")
     return folder
-
-

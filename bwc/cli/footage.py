@@ -49,7 +49,6 @@ def make_footage(
     gps: tuple[str, str] | None = None,
     night: bool | None = None,
     container: str = "mp4",
-    faststart: bool = False,
     loop_s: float | None = None,
 ) -> None:
     """Write `duration_s` seconds of patrol begun at `start` to `target` as H.264 and AAC.
@@ -66,8 +65,7 @@ def make_footage(
     rate = Fraction(fps).limit_denominator(1001)
     local = begun.astimezone(PARIS)
     dark = not 8 <= local.hour < 19 if night is None else night
-    options = {"movflags": "faststart"} if faststart else {}
-    with av.open(str(target) if isinstance(target, Path) else target, "w", format=container, options=options) as output:
+    with av.open(str(target) if isinstance(target, Path) else target, "w", format=container) as output:
         output.metadata["creation_time"] = begun.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if gps is not None:
             output.metadata["location"] = f"{_signed(gps[0], 2)}{_signed(gps[1], 3)}/"

@@ -98,8 +98,8 @@ class Wardrobe:
             rgba = np.asarray(picture, np.float32)
             cover = rgba[..., 3] / 255
             y, cb, cr = to_yuv(rgba)
-            cb, cr = (_byte(_half(part - 128 * (1 - cover))) for part in (cb, cr))
-            planes = (_byte(y - 16 * (1 - cover)), cb, cr)
+            blue, red = (_byte(_half(part - 128 * (1 - cover))) for part in (cb, cr))
+            planes = (_byte(y - 16 * (1 - cover)), blue, red)
             prints.append(_Print(planes, _byte(255 * (1 - cover)), _byte(255 * (1 - _half(cover)))))
             if min(picture.size) < 8:
                 return prints

@@ -151,8 +151,8 @@ class _View:
 
     def __init__(self, lens: Lens, maps: list[_Ripmap], metre: int, step: int, like: _View | None = None) -> None:
         self.texels = np.concatenate([np.zeros(1, np.uint8), *(flat.texels for flat in maps)])
-        aim = like._aim if like is not None else _aim(lens, metre, step, maps)
-        self._aim, self.depth = aim, aim.depth
+        self.aim: _Aim = like.aim if like is not None else _aim(lens, metre, step, maps)
+        self.depth = self.aim.depth
         self.out = np.zeros(self.depth.shape, np.uint8)
         self._index = np.zeros(self.depth.shape, np.int32)
         self._wide = np.zeros(self.depth.shape, np.uint16)
@@ -169,10 +169,10 @@ class _View:
     def draw(self, shift: int) -> None:
         """Fill `out` for a street moved by `shift` texels."""
         index, wide = self._index, self._wide
-        np.add(self._aim.along, np.int32(shift), out=index)
-        np.right_shift(index, self._aim.level, out=index)
-        np.bitwise_and(index, self._aim.mask, out=index)
-        np.add(index, self._aim.base, out=index)
+        np.add(self.aim.along, np.int32(shift), out=index)
+        np.right_shift(index, self.aim.level, out=index)
+        np.bitwise_and(index, self.aim.mask, out=index)
+        np.add(index, self.aim.base, out=index)
         np.take(self.texels, index, out=self.out, mode="clip")
         hidden = self.out == 0
         np.multiply(self.out, self._gain, out=wide, dtype=np.uint16, casting="unsafe")
@@ -247,6 +247,10 @@ def _clouds(lens: Lens, random: np.random.Generator) -> Floats:
     return clouds
 
 
+def _either(which: Mask, yes: float, no: float) -> Floats:
+    return np.where(which, np.float32(yes), np.float32(no))
+
+
 def _ground(random: np.random.Generator, light: Light) -> tuple[Floats, Mask]:
     """Pavements, kerbs, asphalt and markings: rows across the street at twice METRE, columns along it."""
     wide = int((RIGHT_WALL - LEFT_WALL) * 2 * METRE) // 32 * 32 + 32
@@ -255,16 +259,16 @@ def _ground(random: np.random.Generator, light: Light) -> tuple[Floats, Mask]:
     rough = random.standard_normal((wide, LENGTH), np.float32) * 3 + noise(random, (wide, LENGTH), 32) * 3
     road = (x > CURB_LEFT) & (x < CURB_RIGHT)
     kerb = (np.abs(x - CURB_LEFT) < 0.09) | (np.abs(x - CURB_RIGHT) < 0.09)
-    grey = np.where(road, 74.0, 138.0) + rough * np.where(road, 1.3, 0.8)
-    slab = ((x % 0.6) < 0.022) | (((z + np.where((x // 0.6) % 2 > 0, 0.5, 0)) % 1.0) < 0.025)
+    grey = _either(road, 74, 138) + rough * _either(road, 1.3, 0.8)
+    slab = ((x % 0.6) < 0.022) | (((z + _either((x // 0.6) % 2 > 0, 0.5, 0)) % 1.0) < 0.025)
     grey = np.where(~road & slab, grey - 34, grey)
-    grey = np.where(kerb, 168 + rough - 26 * (z % 1.0 < 0.03), grey)
+    grey = np.where(kerb, rough + _either(z % 1.0 < 0.03, 142, 168), grey)
     middle = (np.abs(x - (CURB_LEFT + CURB_RIGHT) / 2) < 0.07) & ((z % 4.0) < 1.6)
     parking = (np.abs(x - (CURB_RIGHT - 2.05)) < 0.05) & ((z % 1.0) < 0.5)
     crossing = (np.abs(z - 41) < 1.7) & road & (((x - CURB_LEFT) % 1.0) < 0.52)
     worn = 190 + rough * 4
     grey = np.where((middle | parking | crossing) & road, worn, grey)
     cover = ((x + 4.4) ** 2 + (z - 24) ** 2 < 0.34**2) | ((x + 2.9) ** 2 + (z - 55) ** 2 < 0.34**2)
-    grey = np.where(cover, 52 + 10 * (((x + z) * 14) % 2 < 1), grey)
+    grey = np.where(cover, _either(((x + z) * 14) % 2 < 1, 62, 52), grey)
     colour = np.stack([grey * 1.01, grey, grey * 0.97], axis=-1).astype(np.float32)
     return lit(colour, lamp_light(x[::8, 0].astype(np.float32), light, 0.0), light), np.ones(colour.shape[:2], np.bool_)

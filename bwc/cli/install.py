@@ -132,13 +132,19 @@ def _bus() -> str:
 def _state(house: Installation) -> Iterator[tuple[str, bool, str]]:
     with house.database.read() as session:
         held = session.scalar(select(func.count()).select_from(Recording).where(Recording.state != "erased")) or 0
-        quarantined = session.scalar(select(func.count()).select_from(Recording).where(Recording.state == "quarantined"))
+        quarantined = session.scalar(
+            select(func.count()).select_from(Recording).where(Recording.state == "quarantined")
+        )
         incidents = session.scalar(select(func.count()).select_from(Incident).where(Incident.closed_at.is_(None))) or 0
         failed = session.scalar(select(func.count()).select_from(Job).where(Job.state == "failed")) or 0
         orders = session.scalars(select(Order)).all()
     late = [due for due in due_recordings(house) if due.late]
     yield "arrêtés", any(order.kind == "bodycam" for order in orders), ", ".join(order.number for order in orders)
-    yield "engagement CNIL", True, "inscrit" if all(order.cnil_number for order in orders) else "à saisir avant la mise en service"
+    yield (
+        "engagement CNIL",
+        True,
+        "inscrit" if all(order.cnil_number for order in orders) else "à saisir avant la mise en service",
+    )
     yield "enregistrements", True, f"{held} conservés, dont {quarantined} en quarantaine"
     yield "effacements", not late, f"{len(late)} en retard" if late else "aucun en retard"
     yield "travaux", failed == 0, f"{failed} en échec"

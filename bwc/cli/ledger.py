@@ -38,7 +38,11 @@ def verify_command(context: Context, as_json: bool) -> None:
             click.secho(fault.french, fg="red")
         click.echo(
             f"{report.entries} entrées, {report.checkpoints} points de contrôle, racine {report.root[:16]}… : "
-            + ("registre intact." if report.ok else f"{report.fault_count} écart(s), le premier au n° {report.first_bad}.")
+            + (
+                "registre intact."
+                if report.ok
+                else f"{report.fault_count} écart(s), le premier au n° {report.first_bad}."
+            )
         )
     if not report.ok:
         sys.exit(exit_code(EvidenceError("")))

@@ -181,7 +181,9 @@ def _derive(this: Walk) -> str:
         run_job(this.house, job_id)
     with this.house.database.read() as session:
         states = list(session.scalars(select(Job.state)))
-        kinds = [made.kind for row in _recordings(this.house) for made in session.get_one(Recording, row.id).derivatives]
+        kinds = [
+            made.kind for row in _recordings(this.house) for made in session.get_one(Recording, row.id).derivatives
+        ]
     _must(set(states) == {"done"}, f"travaux : {states}")
     return f"{kinds.count('poster')} vignettes, {kinds.count('proxy')} copies de visionnage"
 
@@ -285,14 +287,22 @@ def _erase(this: Walk) -> str:
 
 
 def _traces(folder: Path, needles: tuple[bytes, ...]) -> list[str]:
-    """Files of the data folder (the emulated cards apart) in which any of the byte strings is left."""
-    found = []
-    for path in folder.rglob("*"):
-        if path.is_file() and "emulated-dock" not in path.parts:
-            data = path.read_bytes()
-            if any(needle in data for needle in needles):
-                found.append(path.name)
-    return found
+    """Files of the data folder (the emulated cards apart) in which any of the byte strings is left.
+
+    Searched by another process: closing a database file in this one would drop SQLite's locks on it.
+    """
+    script = (
+        "import sys; from pathlib import Path; needles = [bytes.fromhex(text) for text in sys.stdin.read().split()]\n"
+        "for path in Path(sys.argv[1]).rglob('*'):\n"
+        "    if path.is_file() and 'emulated-dock' not in path.parts:\n"
+        "        data = path.read_bytes()\n"
+        "        if any(needle in data for needle in needles): print(path.name)\n"
+    )
+    asked = " ".join(needle.hex() for needle in needles)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(folder)], input=asked, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
 
 
 def _verify_store(this: Walk) -> str:

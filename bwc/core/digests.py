@@ -18,7 +18,8 @@ def canonical_json(value: Any) -> bytes:
     """The one encoding of `value` that is hashed: sorted keys, no spaces, UTF-8, no NaN (RFC 8785's profile
     for the strings, integers, booleans, nulls, lists and objects this product writes; floats are refused).
 
-    Raises ValueError on NaN and TypeError on a float or an unknown type.
+    Raises TypeError on a float (NaN too), a key that is not a string or an unknown type, ValueError on a lone
+    surrogate.
     """
     _refuse_floats(value)
     return json.dumps(

@@ -35,7 +35,9 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class BayState:
-    """One bay. `port` is the last step of its USB path; `left` is the time to the end of the copy, None when it cannot be told; sizes in bytes."""
+    """One bay. `port` is the last step of its USB path, `left` the time to the end of the copy (None when it
+    cannot be told); sizes in bytes.
+    """
 
     number: int
     phase: Phase

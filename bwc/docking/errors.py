@@ -26,6 +26,13 @@ class MediumError(DeviceError):
     person = "Une partie de la carte de la caméra est illisible. La caméra n'est pas effacée ; prévenez l'atelier."
 
 
+class ChangedError(DeviceError):
+    """A file changed while it was copied: the camera still records, or somebody writes."""
+
+    code = "changed"
+    person = "Un fichier a changé pendant la copie. Il reste sur la caméra et sera repris la prochaine fois."
+
+
 class CardError(DeviceError):
     """The card's file system contradicts itself or exceeds a limit (cycle, loop, bounds): hostile or damaged."""
 

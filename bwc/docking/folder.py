@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bwc.core.errors import DeviceError, InputError
 from bwc.docking.card import MAX_DEPTH, MAX_ENTRIES, display_name
-from bwc.docking.errors import CardError, DeviceGoneError, MediumError
+from bwc.docking.errors import ChangedError, DeviceGoneError, MediumError
 from bwc.docking.transport import CameraFile, Identity
 
 _SEEN = tuple[tuple[str, ...], int, int, int]  # names from the root, inode, size, mtime in ns
@@ -100,14 +100,18 @@ class FolderTransport:
         """English log lines for what was left out."""
         return list(self._damage)
 
+    def capacity(self) -> int | None:
+        """Unknown: sizes here are the file system's own, not a card's claim."""
+        return None
+
     def open(self, file: CameraFile, offset: int = 0) -> io.RawIOBase:
-        """Bytes of a listed file; raises CardError when it is no longer the file that was listed."""
+        """Bytes of a listed file; raises ChangedError when it is no longer the file that was listed."""
         names, inode, size, mtime = self._listed(file)
         fd = self._open_at(names, os.O_RDONLY)
         status = os.fstat(fd)
         if (status.st_ino, status.st_size, status.st_mtime_ns) != (inode, size, mtime):
             os.close(fd)
-            raise CardError(f"{file.path!r} changed since it was listed", code="changed")
+            raise ChangedError(f"{file.path!r} changed since it was listed")
         return _FolderFile(fd, offset)
 
     def delete(self, file: CameraFile) -> None:
@@ -117,7 +121,7 @@ class FolderTransport:
         try:
             status = os.stat(names[-1], dir_fd=parent, follow_symlinks=False)
             if (status.st_ino, status.st_size, status.st_mtime_ns) != (inode, size, mtime):
-                raise CardError(f"{file.path!r} changed since it was listed", code="changed")
+                raise ChangedError(f"{file.path!r} changed since it was listed")
             os.unlink(names[-1], dir_fd=parent)
             os.fsync(parent)
         except OSError as error:

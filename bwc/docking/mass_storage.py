@@ -43,6 +43,10 @@ class MassStorageTransport:
         """English log lines for what could not be walked."""
         return self._volume.damage() if self._volume is not None else []
 
+    def capacity(self) -> int | None:
+        """Bytes of the whole disk."""
+        return self._disk.block_size * self._disk.block_count
+
     def open(self, file: CameraFile, offset: int = 0) -> io.RawIOBase:
         """Bytes of a listed file from `offset`."""
         return self._opened().open(self._entry(file), offset)

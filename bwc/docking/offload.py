@@ -24,7 +24,7 @@ from bwc.core.digests import sha256
 from bwc.core.errors import BwcError, DeviceError, EvidenceError, StorageError
 from bwc.core.ids import new_id
 from bwc.db.models import Camera, Incident, OffloadFile, OffloadSession, Recording
-from bwc.docking.errors import CardError, DeviceGoneError, MediumError
+from bwc.docking.errors import CardError, ChangedError, DeviceGoneError, MediumError
 from bwc.docking.fleet import open_issue
 from bwc.docking.profiles import Profile
 from bwc.docking.transport import CameraFile, Identity, Transport
@@ -41,16 +41,8 @@ HEAD_BYTES = 65_536
 SEAM_BYTES = 1 << 20  # end of the kept part that is compared with the camera before a copy goes on from it
 REPORT_EVERY_S = 0.5
 RETRY_AFTER_S = 15.0
-COPY_ATTEMPTS = 3
 
 Announce = Callable[[tuple[str, ...]], None]
-
-
-class ChangedError(CardError):
-    """The file changed while it was copied: the camera still records, or somebody writes."""
-
-    code = "changed"
-    person = "Un fichier a changé pendant la copie. Il reste sur la caméra et sera repris."
 
 
 @dataclass
@@ -280,8 +272,8 @@ class Offload:
             taken = self._safe_copy(transport, file, row_id, camera)
         except DeviceGoneError:
             raise
-        except (MediumError, CardError) as error:
-            state = "changed" if isinstance(error, ChangedError) or error.code == "changed" else "damaged"
+        except (MediumError, CardError, ChangedError) as error:
+            state = "changed" if isinstance(error, ChangedError) else "damaged"
             log.error("file.not_copied", session=self.session_id, path=file.path, error=str(error))
             self._file(row_id, state=state, message=error.person)
             self._incident(f"file_{state}", f"Baie {self._bay}, {file.path[:200]} : {error.person}", camera)
@@ -293,6 +285,9 @@ class Offload:
         self._delete(transport, file, row_id, taken, camera, card_damaged=card_damaged)
 
     def _safe_copy(self, transport: Transport, file: CameraFile, row_id: str, camera: Camera | None) -> Taken:
+        capacity = transport.capacity()
+        if capacity is not None and file.size > capacity:
+            raise CardError(f"{file.path!r} claims {file.size} bytes on a card of {capacity}")
         head = self._head(transport, file)
         self._file(row_id, head_sha256=head)
         known = self._known_by_name(file, head, camera)
@@ -300,13 +295,7 @@ class Offload:
             again = self._met_again(transport, file, known, row_id)
             if again is not None:
                 return again
-        for attempt in range(1, COPY_ATTEMPTS + 1):
-            try:
-                return self._copy(transport, file, row_id, head, camera)
-            except ChangedError:
-                if attempt == COPY_ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable")
+        return self._copy(transport, file, row_id, head, camera)
 
     def _head(self, transport: Transport, file: CameraFile) -> str:
         buffer = bytearray(min(HEAD_BYTES, file.size))
@@ -576,4 +565,3 @@ class Offload:
         if now - self._progress.reported >= REPORT_EVERY_S:
             self._progress.reported = now
             self._update(bytes_done=self._progress.done, bytes_per_s=self._progress.rate())
-

@@ -55,6 +55,9 @@ class Transport(Protocol):
     def damage(self) -> list[str]:
         """English log lines for what could not be walked; a camera with any is never emptied."""
 
+    def capacity(self) -> int | None:
+        """Bytes the card can hold, None when that is not known: a file cannot be larger."""
+
     def open(self, file: CameraFile, offset: int = 0) -> io.RawIOBase:
         """Bytes of `file` from `offset` (0 <= offset <= size); `readinto` fills as much of the buffer as it can
         except at the end, so large buffers mean large transfers.

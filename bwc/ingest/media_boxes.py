@@ -38,7 +38,7 @@ class Survey:
     """What the headers say.
 
     `bomb` names the first thing that no camera writes (depth, number, a table larger than its box), or is None.
-    `truncated`: a box goes past the end, or there is content and no index. `places` holds `©xyz` and `loci` when met.
+    `truncated`: a box goes past the end, or there is content and no index, or the reverse. `places` holds `©xyz` and `loci` when met.
     """
 
     recognised: bool = False
@@ -77,7 +77,7 @@ def survey(source: Readable, size: int) -> Survey:
         if box.kind in (b"moov", b"moof") and found.bomb is None and not box.cut:
             _inside(source, box, size, found)
         position = box.end
-    found.truncated |= found.has_content and not found.has_index
+    found.truncated |= found.has_content != found.has_index and not found.fragmented
     return found
 
 

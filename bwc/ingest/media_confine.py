@@ -69,7 +69,7 @@ def confine(*, memory: int, cpu_s: int, file_bytes: int, open_files: int, nicene
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 2))
     os.nice(niceness)
     libc = ctypes.CDLL(None, use_errno=True)
-    network_left = libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
+    network_left: bool = libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
     _drop_capabilities(libc)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

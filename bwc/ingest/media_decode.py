@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import av
 from av.audio.frame import AudioFrame
@@ -74,7 +74,7 @@ def decoded(container: InputContainer, streams: list[Playable]) -> Iterator[tupl
         stream.codec_context.thread_count = _THREADS
         stream.codec_context.thread_type = "AUTO"
     damage = 0
-    packets = container.demux(streams) if streams else iter(())
+    packets: Iterator[Packet[Any]] = container.demux(streams) if streams else iter(())
     while True:
         packet, broken = _next(packets)
         damage += broken
@@ -105,7 +105,7 @@ def _rate(stream: VideoStream | None) -> Fraction:
     return min(max(rate, _RATES[0]), _RATES[1]).limit_denominator(1001) if rate else _USUAL_RATE
 
 
-def _next(packets: Iterator[Packet[Playable]]) -> tuple[Packet[Playable] | None, bool]:
+def _next(packets: Iterator[Packet[Any]]) -> tuple[Packet[Any] | None, bool]:
     try:
         return next(packets, None), False
     except MemoryError:

@@ -46,7 +46,7 @@ def probe(source: RemoteSource, size: int, options: Mapping[str, Any], reporter:
     shape = survey(source, size)
     if shape.bomb:
         return _unreadable("bomb", shape)
-    if shape.recognised and shape.truncated and not (shape.has_index or shape.fragmented):
+    if shape.recognised and shape.truncated and not (shape.has_index and shape.has_content) and not shape.fragmented:
         return _unreadable("truncated", shape)
     facts = _said_by_mediainfo(source)
     facts = _said_by_ffmpeg(source, facts, shape)

@@ -34,6 +34,7 @@ PROXY_HEIGHT: Final = 540
 PROXY_WIDTH: Final = 1280
 POSTER_WIDTH: Final = 640
 
+_LONGEST: Final = 3600 * CLOCK
 _POSTER_FRAMES: Final = 300
 _OUT_CHUNK: Final = 256 * 1024
 _UPRIGHT: Final = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}
@@ -140,14 +141,19 @@ class _Picture:
         self.frames = 0
 
     def take(self, frame: VideoFrame) -> None:
-        """Encode one decoded frame; one that does not come after the last is dropped."""
+        """Encode one decoded frame; one that does not come after the last is dropped, and a jump of more than an hour
+        is not believed: the frame comes next.
+        """
         now = instant(frame)
         at = self.end if now is None else round((now - self._origin) * CLOCK)
-        if at <= self._last or at < 0:
+        if at - self._last > _LONGEST and now is not None:
+            self._origin = now - Fraction(self.end, CLOCK)
+            at = self.end
+        if at <= self._last:
             return
         lasts = frame.duration * frame.time_base * CLOCK if frame.duration and frame.time_base else self._step
         ready = self._prepared(frame)
-        ready.pts, ready.time_base, ready.duration = at, Fraction(1, CLOCK), max(1, round(lasts))
+        ready.pts, ready.time_base, ready.duration = at, Fraction(1, CLOCK), min(max(1, round(lasts)), _LONGEST)
         ready.pict_type = PictureType.I if at >= self._next_key else PictureType.NONE
         if at >= self._next_key:
             self._next_key = at + KEY_EVERY

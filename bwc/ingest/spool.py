@@ -104,7 +104,10 @@ class SealedSpool(io.RawIOBase):
         return done
 
     def read_at(self, position: int, view: memoryview) -> int:
-        """Copy content from `position` into `view`; the count copied, short only at the end."""
+        """Copy content from `position` into `view`; the count copied, short only at the end. Raises ValueError when
+        the spool is closed.
+        """
+        self._key()
         wanted = max(0, min(len(view), self._size - position))
         done = 0
         while done < wanted:
@@ -116,6 +119,7 @@ class SealedSpool(io.RawIOBase):
 
     def write_at(self, position: int, view: memoryview) -> int:
         """Copy `view` to `position`; raises OSError(EFBIG) past the limit."""
+        self._key()
         if self._limit is not None and position + len(view) > self._limit:
             raise OSError(errno.EFBIG, "the spool has reached its limit")
         done = 0
@@ -125,7 +129,8 @@ class SealedSpool(io.RawIOBase):
             self._page(index)[start : start + step] = view[done : done + step]
             self._dirty.add(index)
             done += step
-        self._size = max(self._size, position + done)
+        if done:
+            self._size = max(self._size, position + done)
         return done
 
     def truncate(self, size: int | None = None) -> int:

@@ -115,4 +115,4 @@ def claimed_instant(text_or_naive: datetime | None, camera_utc: bool = False) ->
         return None
     if text_or_naive.tzinfo is not None:
         return text_or_naive.astimezone(UTC)
-    return text_or_naive.replace(tzinfo=UTC if camera_utc else PARIS).astimezone(UTC)
+    return text_or_naive.replace(tzinfo=UTC if camera_utc else PARIS, fold=0).astimezone(UTC)

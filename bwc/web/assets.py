@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from flask import Flask, request, send_from_directory, url_for
+from flask import Flask, request, send_from_directory
 from werkzeug.wrappers import Response
 
 from bwc.rules.access import Permission
@@ -25,7 +25,7 @@ def serve_assets(app: Flask) -> None:
 
     def asset(name: str) -> str:
         """Address of a static file with its hash; KeyError for a file that is not there."""
-        return url_for("static", filename=name, v=hashes[name])
+        return f"/static/{name}?v={hashes[name]}"  # no url_for: error pages of unroutable requests use it too
 
     @permission(Permission.PUBLIC)
     def static(filename: str) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from sqlalchemy import select, update
@@ -18,6 +18,7 @@ from bwc.installation import Installation
 from bwc.web.auth.passwords import hash_password
 from tests.factories import camera, person, take
 
+SMALL = bytes(range(256)) * 4096  # one mebibyte whose every place is known
 PASSWORD = "une phrase de passe assez longue"
 LOGINS = {
     "responsable": "responsable",
@@ -46,13 +47,28 @@ def _hash() -> str:
 
 
 def settle(house: Installation, clock: SettableClock) -> World:
-    """Fill the house."""
-    _passwords(house)
-    _more_people(house)
-    own = _recordings(house, clock)
+    """Fill the house with a whole town at work, a real video in it."""
+    open_accounts(house)
+    world = _recordings(house, clock)
     _stays(house)
     house.publish_checkpoint()
-    return own
+    return world
+
+
+def settle_lightly(house: Installation) -> World:
+    """Two recordings only, without pictures: what most tests of the pages need."""
+    open_accounts(house)
+    taken = [take(house, data, camera_label=label).recording_id for data, label in ((SMALL, "CAM-07"), (b"2", "CAM-12"))]
+    return World(taken[0], taken[1], "", "")
+
+
+def open_accounts(house: Installation) -> None:
+    """Give everybody a password, and a mayor and an inspector to the service."""
+    _passwords(house)
+    _more_people(house)
+    since = house.clock.now() - timedelta(days=40)
+    with house.database.write() as session:
+        session.execute(update(CameraIssue).values(issued_at=since))
 
 
 def _passwords(house: Installation) -> None:
@@ -83,18 +99,16 @@ def _more_people(house: Installation) -> None:
                 )
 
 
-def footage(house: Installation, label: str, seconds: float = 6.0) -> bytes:
+def footage(start: datetime, label: str, seconds: float = 6.0) -> bytes:
     """A short recording of the demonstration's street, as a camera leaves it."""
     made = io.BytesIO()
-    make_footage(made, house.clock.now(), seconds, label, width=640, height=360, seed=7)
+    make_footage(made, start, seconds, label, width=640, height=360, seed=7)
     return made.getvalue()
 
 
 def _recordings(house: Installation, clock: SettableClock) -> World:
     now = clock.now()
-    with house.database.write() as session:
-        session.execute(update(CameraIssue).values(issued_at=now - timedelta(days=40)))
-    video = footage(house, "CAM-07")
+    video = footage(now - timedelta(hours=1, minutes=30), "CAM-07")
     ids = [
         _one(house, clock, now - timedelta(days=29, hours=4), "CAM-07", b"29 days", place="Place des Clercs"),
         _one(house, clock, now - timedelta(days=26, hours=2), "CAM-12", b"26 days"),
@@ -124,8 +138,8 @@ def _recordings(house: Installation, clock: SettableClock) -> World:
     return World(ids[-1], ids[3], quarantined, erased)
 
 
-def _one(house: Installation, clock: SettableClock, at: object, label: str, data: bytes, place: str = "") -> str:
-    clock.instant = at  # type: ignore[assignment]
+def _one(house: Installation, clock: SettableClock, at: datetime, label: str, data: bytes, place: str = "") -> str:
+    clock.instant = at
     taken = take(house, data, camera_label=label, drift_ms=2000)
     if place:
         with house.database.write() as session:

@@ -17,6 +17,7 @@ from bwc.chain_of_custody.merkle import Frontier, leaf_hash
 from bwc.core.clock import SettableClock
 from bwc.core.errors import EvidenceError
 from bwc.db.engine import Database
+from tests.integration.ledger_helpers import disarm, execute
 
 START = datetime(2026, 11, 22, 18, 32, 7, 123456, tzinfo=UTC)
 TAKEN_IN = Event(Operation.COLLECTE, "recording.taken_in", SYSTEM_ACTOR, recording_id="01J0000000000000000000REC1")
@@ -105,6 +106,15 @@ def test_a_head_that_disagrees_with_the_entries_stops_the_writer(database: Datab
         Ledger(clock).append_many(session, [TAKEN_IN] * 3)
         session.execute(text("UPDATE ledger_head SET size = 1, frontier = :one"), {"one": b"x" * 32})
     with pytest.raises(EvidenceError, match="head says 1"), database.write() as session:
+        Ledger(clock).append(session, TAKEN_IN)
+
+
+def test_a_last_body_that_cannot_be_read_stops_the_writer(database: Database, clock: SettableClock) -> None:
+    with database.write() as session:
+        Ledger(clock).append(session, TAKEN_IN)
+    disarm(database)
+    execute(database, "UPDATE ledger_entry SET body = :body", body=b"[]")
+    with pytest.raises(EvidenceError, match="cannot be read"), database.write() as session:
         Ledger(clock).append(session, TAKEN_IN)
 
 

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import io
+import os
+import time
+from pathlib import Path
+
+import pytest
+from media_helpers import clip
+
+from bwc.core.errors import EvidenceError
+from bwc.ingest import media_wire as wire
+from bwc.ingest.sandbox import Done, Failed, Limits, run
+
+TIGHT = Limits(memory=256 << 20, cpu_s=1, wall_s=20.0, output=1 << 20)
+
+
+def drill(act: str, limits: Limits = TIGHT, **more):
+    return run("drill", io.BytesIO(b""), 0, limits, options={"act": act}, sink=lambda data: None, **more)
+
+
+def children() -> set[str]:
+    return {name for name in os.listdir("/proc") if name.isdigit() and _parent(name) == os.getpid()}
+
+
+def _parent(name: str) -> int:
+    try:
+        return int(Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def test_good_child_is_done_and_says_what_confined_it():
+    result = drill("nothing")
+    assert isinstance(result, Done)
+    assert set(result.report["confinement"]) == {"network", "calls"}
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        ("allocate", "memory"),
+        ("loop", "timeout"),
+        ("write", "refused"),
+        ("read", "refused"),
+        ("connect", "refused"),
+        ("execute", "refused"),
+        ("fork", "refused"),
+        ("fault", "crashed"),
+        ("spill", "crashed"),
+        ("kill", "killed"),
+        ("flood", "refused"),
+        ("shout", "refused"),
+        ("act that does not exist", "crashed"),
+    ],
+)
+def test_misbehaviour_is_a_typed_failure(act, reason):
+    result = drill(act)
+    assert isinstance(result, Failed)
+    assert result.reason == reason
+    assert len(result.detail) < 300
+    assert result.detail.isprintable()
+
+
+def test_nothing_was_written():
+    drill("write")
+    assert not Path("/tmp/bwc-drill").exists()
+
+
+def test_wall_limit_ends_a_sleeper_and_leaves_no_process():
+    result = drill("sleep", Limits(wall_s=0.5))
+    assert result == Failed("timeout", "wall limit of 0.5 s")
+    assert children() == set()
+
+
+def test_unknown_task_is_a_failure():
+    assert isinstance(run("no such task", io.BytesIO(b""), 0, TIGHT), Failed)
+
+
+class Broken(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise EvidenceError("a chunk does not authenticate")
+
+
+def test_error_of_the_source_reaches_the_caller_and_ends_the_child():
+    with pytest.raises(EvidenceError, match="authenticate"):
+        run("facts", Broken(clip()), len(clip()), Limits())
+    assert children() == set()
+
+
+def test_error_of_the_sink_reaches_the_caller():
+    def full(data: bytes) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run("poster", io.BytesIO(clip()), len(clip()), Limits(output=1 << 20), sink=full)
+    assert children() == set()
+
+
+def test_derivative_without_a_sink_is_refused():
+    assert run("poster", io.BytesIO(clip()), len(clip()), Limits(output=1 << 20)) == Failed(
+        "refused", "sent more than its task may give"
+    )
+
+
+def test_short_reads_of_the_source_are_joined():
+    class Dribble(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 1000))
+
+    result = run("facts", Dribble(clip()), len(clip()), Limits())
+    assert isinstance(result, Done)
+    assert result.report["readable"] is True
+
+
+def test_source_shorter_than_announced_is_survived():
+    result = run("facts", io.BytesIO(clip()[:5000]), len(clip()), Limits())
+    assert isinstance(result, Done)
+
+
+def test_descriptors_do_not_leak():
+    drill("nothing")
+    before = len(os.listdir("/proc/self/fd"))
+    for act in ("nothing", "kill", "shout"):
+        drill(act)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_spool_needs_a_folder():
+    with pytest.raises(ValueError, match="folder"):
+        drill("nothing", Limits(spool=1 << 20))
+
+
+class FakeChild:
+    """A child that speaks by hand: what a taken-over one could send."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+        import subprocess
+
+        real = subprocess.Popen
+
+        def popen(arguments, **settings):
+            import json
+
+            told = json.loads(arguments[-1])
+            program = f"import os,socket,struct,time\nline,out={told['line']},{told['out']}\n{code}"
+            return real([arguments[0], "-I", "-c", program], **settings)
+
+        monkeypatch.setattr("bwc.ingest.sandbox.subprocess.Popen", popen)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"os.write(out, {wire.FRAME.pack(b'R', 2 << 20)!r} + b'[' * (2 << 20))",
+        f"os.write(out, {wire.FRAME.pack(b'R', 2)!r} + b'[]')",
+        f"os.write(out, {wire.FRAME.pack(b'R', 1)!r} + b'{{')",
+        f"os.write(out, {wire.FRAME.pack(b'X', 0)!r})",
+        f"os.write(out, {wire.FRAME.pack(b'P', 9)!r} + b'999999999')",
+        f"os.write(out, {wire.FRAME.pack(b'R', 2)!r} + b'{{}}' + {wire.FRAME.pack(b'R', 2)!r} + b'{{}}')",
+        f"os.write(out, {wire.FRAME.pack(b'C', 0xFFFFFFFF)!r})",
+        f"socket.socket(fileno=line).sendall({wire.REQUEST.pack(0, 1 << 30)!r}); time.sleep(30)",
+        f"socket.socket(fileno=line).sendall({wire.REQUEST.pack(2**63, 8)!r}); time.sleep(30)",
+    ],
+)
+def test_breach_of_the_protocol_is_refused(monkeypatch, code):
+    FakeChild(monkeypatch, code)
+    result = drill("nothing")
+    assert isinstance(result, Failed)
+    assert result.reason in ("refused", "crashed")
+    assert children() == set()
+
+
+def test_child_that_asks_and_never_takes_is_timed_out(monkeypatch):
+    asks = wire.REQUEST.pack(0, 1 << 20) * 50
+    FakeChild(monkeypatch, f"s=socket.socket(fileno=line); s.sendall({asks!r}); time.sleep(60)")
+    started = time.monotonic()
+    result = run("drill", io.BytesIO(bytes(1 << 20)), 1 << 20, Limits(wall_s=1.0), options={"act": "nothing"})
+    assert isinstance(result, Failed)
+    assert result.reason == "timeout"
+    assert time.monotonic() - started < 30
+    assert children() == set()
+
+
+def test_half_a_report_is_a_crash(monkeypatch):
+    FakeChild(monkeypatch, f"os.write(out, {wire.FRAME.pack(b'R', 20)!r} + b'{{')")
+    result = drill("nothing")
+    assert isinstance(result, Failed)
+    assert result.reason == "crashed"
