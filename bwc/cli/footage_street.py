@@ -8,6 +8,7 @@ no clock, nothing of the product.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -76,16 +77,11 @@ class Street:
     def __init__(self, width: int, height: int, margin: int, light: Light, seed: int) -> None:
         self.light = light
         self.lens = Lens(width, height, margin)
-        random = np.random.default_rng(seed)
-        painted: list[tuple[_Ripmap, _Ripmap, _Ripmap]] = []
-        for paint, step in ((_ground, 1), (facades, 1), (facades, -1)):
-            surface, there = paint(random, light)
-            luma, cb, cr = (np.where(there, plane, 0)[:, ::step] for plane in to_yuv(surface))
-            painted.append((_ripmap(luma), _ripmap(_halved(cb)), _ripmap(_halved(cr))))
+        painted = _painted(light, seed)
         self._luma = _View(self.lens, [maps[0] for maps in painted], METRE, 1)
         self._cb = _View(self.lens, [maps[1] for maps in painted], METRE // 2, 2)
         self._cr = _View(self.lens, [maps[2] for maps in painted], METRE // 2, 2, like=self._cb)
-        sky = to_yuv(_sky(self.lens, light, random))
+        sky = to_yuv(_sky(self.lens, light, np.random.default_rng(seed)))
         haze = to_yuv(np.array(light.horizon, dtype=np.float32)[None, None, :] * 255)
         self.haze = tuple(float(part[0, 0]) for part in haze)
         for view, step, layer, veil in zip((self._luma, self._cb, self._cr), (1, 2, 2), sky, self.haze, strict=True):
@@ -100,6 +96,18 @@ class Street:
             for view, shift in ((self._luma, texel), (self._cb, texel // 2), (self._cr, texel // 2)):
                 view.draw(shift)
         return self._luma.out, self._cb.out, self._cr.out
+
+
+@lru_cache(maxsize=2)
+def _painted(light: Light, seed: int) -> list[tuple[_Ripmap, _Ripmap, _Ripmap]]:
+    """Y, Cb and Cr of the ground, the left row of houses and the right one (which is seen from behind its back)."""
+    random = np.random.default_rng(seed)
+    painted: list[tuple[_Ripmap, _Ripmap, _Ripmap]] = []
+    for paint, step in ((_ground, 1), (facades, 1), (facades, -1)):
+        surface, there = paint(random, light)
+        luma, cb, cr = (np.where(there, plane, 0)[:, ::step] for plane in to_yuv(surface))
+        painted.append((_ripmap(luma), _ripmap(_halved(cb)), _ripmap(_halved(cr))))
+    return painted
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,9 @@ class Database:
             with self.engine.connect() as connection:
                 raw = connection.connection.driver_connection
                 assert raw is not None
+                raw.execute("PRAGMA busy_timeout=100")  # SQLite's own wait for readers; ours is `patience_s`
                 busy, log_pages, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             if not busy and log_pages <= 0:
                 return True
             if time.monotonic() > deadline:

@@ -38,7 +38,8 @@ class Survey:
     """What the headers say.
 
     `bomb` names the first thing that no camera writes (depth, number, a table larger than its box), or is None.
-    `truncated`: a box goes past the end, or there is content and no index, or the reverse. `places` holds `©xyz` and `loci` when met.
+    `truncated`: a box goes past the end, or there is content and no index, or the reverse. `places` holds `©xyz` and
+    `loci` when met.
     """
 
     recognised: bool = False

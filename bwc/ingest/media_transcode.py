@@ -6,6 +6,7 @@ become silence), so a mark put on the proxy is right on the original. What canno
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Mapping
 from fractions import Fraction
@@ -79,8 +80,13 @@ def proxy(source: RemoteSource, size: int, options: Mapping[str, Any], reporter:
             return {"made": False, "reason": "not_media"}
         if seen.picture is None and seen.sound is None:
             return {"made": False, "reason": "nothing_decodable"}
-        with open_media(source) as container:
-            made = _transcode(container, seen, spool, reporter)
+        try:
+            with open_media(source) as container:
+                made = _transcode(container, seen, spool, reporter)
+        except av.error.FFmpegError as error:
+            if spool.full:
+                raise OSError(errno.EFBIG, "the proxy is larger than its limit") from error
+            raise
         _send(spool, reporter)
         return made | {"made": True, "bytes": spool.size}
 

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Literal, Protocol, Self
@@ -118,8 +119,13 @@ def run(
     if isinstance(result, Failed):
         log.warning("media task failed", task=task, size=size, reason=result.reason, detail=result.detail)
     elif not child.sealed(result):
-        log.info("media child ran without every layer", task=task, layers=result.report.get("confinement"))
+        _say_once(str(result.report.get("confinement"))[:100])
     return result
+
+
+@lru_cache(maxsize=8)
+def _say_once(layers: str) -> None:
+    log.warning("this kernel does not give the media child every layer of its confinement", layers=layers)
 
 
 class _BreachError(Exception):

@@ -59,6 +59,8 @@ class SealedSpool(io.RawIOBase):
         self._on_disk: set[int] = set()
         self._size = 0
         self._position = 0
+        self.full = False
+        """Whether a write met the limit."""
 
     @property
     def size(self) -> int:
@@ -121,6 +123,7 @@ class SealedSpool(io.RawIOBase):
         """Copy `view` to `position`; raises OSError(EFBIG) past the limit."""
         self._key()
         if self._limit is not None and position + len(view) > self._limit:
+            self.full = True
             raise OSError(errno.EFBIG, "the spool has reached its limit")
         done = 0
         while done < len(view):

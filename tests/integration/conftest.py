@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from bwc.core.clock import SettableClock
 from bwc.db.engine import Database
 from bwc.db.schema import upgrade
+from bwc.installation import Installation, initialise
+from bwc.settings import Settings
+from bwc.town import read_demonstration
+from factories import ROOT
 from tests.servers import throwaway_postgres
 
 _numbers = count()
@@ -72,3 +77,23 @@ def postgres_database(postgres_url: str, postgres_template: str) -> Iterator[Dat
 def database(request: pytest.FixtureRequest) -> Database:
     found: Database = request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "postgres_database")
     return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that says ON_BOTH_DATABASES runs its tests on SQLite and on PostgreSQL."""
+    if "house" in metafunc.fixturenames and getattr(metafunc.module, "ON_BOTH_DATABASES", False):
+        metafunc.parametrize("house", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def house(request: pytest.FixtureRequest, settings: Settings, clock: SettableClock) -> Iterator[Installation]:
+    """An initialised installation with the demonstration's people and cameras."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        url = request.getfixturevalue("postgres_database").url.render_as_string(hide_password=False)
+        settings = settings.model_copy(update={"database_url": url})
+    opened = initialise(
+        settings, demonstration=read_demonstration(ROOT / "config" / "demonstration.toml"), clock=clock
+    )
+    opened.vault._reserve = 0
+    yield opened
+    opened.close()

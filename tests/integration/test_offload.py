@@ -41,6 +41,8 @@ def incidents(house: Installation) -> list[str]:
         return list(session.scalars(select(Incident.kind).order_by(Incident.id)))
 
 
+ON_BOTH_DATABASES = True
+
 CONTENT = {
     name(1): random.Random(1).randbytes(5 * MIB + 13),
     name(2, "20261122_173507"): random.Random(2).randbytes(700_001),

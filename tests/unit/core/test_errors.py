@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -47,8 +46,7 @@ def test_every_error_says_in_french_what_happened(kind: type[BwcError]) -> None:
 def test_every_error_has_a_name_in_error_a_stable_code_and_a_line_on_what_it_is(kind: type[BwcError]) -> None:
     assert kind.__name__.endswith("Error")
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.code)
-    assert inspect.getdoc(kind)
-    assert "doc" not in kind.__dict__
+    assert kind.__dict__.get("__doc__")
 
 
 def test_both_tables_know_the_same_errors_and_all_of_them() -> None:
@@ -61,12 +59,12 @@ def test_both_tables_know_the_same_errors_and_all_of_them() -> None:
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_but_the_root_has_an_exit_code_of_its_family(kind: type[BwcError]) -> None:
     families = [code for family, code in EXIT_CODES.items() if issubclass(kind, family)]
+    error = kind.__new__(kind)  # whatever its constructor asks for
     if kind is BwcError:
-        assert exit_code(kind("x")) == 1
-        assert http_status(kind("x")) == 500
+        assert (exit_code(error), http_status(error)) == (1, 500)
     else:
-        assert [exit_code(kind("x"))] == families
-        assert 400 <= http_status(kind("x")) < 600
+        assert [exit_code(error)] == families
+        assert 400 <= http_status(error) < 600
 
 
 def test_exit_codes_are_distinct_and_leave_the_shells_own_alone() -> None:

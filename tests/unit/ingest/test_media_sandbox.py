@@ -20,7 +20,8 @@ def drill(act: str, limits: Limits = TIGHT, **more):
 
 
 def children() -> set[str]:
-    return {name for name in os.listdir("/proc") if name.isdigit() and _parent(name) == os.getpid()}
+    names = (entry.name for entry in Path("/proc").iterdir())
+    return {name for name in names if name.isdigit() and _parent(name) == os.getpid()}
 
 
 def _parent(name: str) -> int:
@@ -120,10 +121,10 @@ def test_source_shorter_than_announced_is_survived():
 
 def test_descriptors_do_not_leak():
     drill("nothing")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for act in ("nothing", "kill", "shout"):
         drill(act)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_spool_needs_a_folder():
