@@ -18,6 +18,7 @@ from bwc.docking.emulation import put, state
 from bwc.installation import initialise
 from bwc.web.auth.passwords import hash_password
 from bwc.settings import Settings
+from bwc.tasks.jobs import release_claims
 
 
 def register(group: click.Group) -> None:
@@ -39,6 +40,7 @@ def up(context: Context, demo: bool, port: int | None) -> None:
     emulated = demo or settings.demonstration or not usbio.has_usb_bus()
     house = initialise_demonstration(settings, hash_password) if emulated else initialise(settings)
     house.publish_checkpoint()
+    release_claims(house)
     emulated = house.town.demonstration
     house.close()
     if emulated:
