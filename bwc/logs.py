@@ -1,4 +1,4 @@
-"""Technical log: one line an event, JSON when nobody watches, readable on a terminal. Never an image, never a motive."""
+"""Technical log: one line an event, JSON unless on a terminal. Never an image, never a motive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import structlog
 def configure_logs(level: int = logging.INFO) -> None:
     """Send structlog's events to standard error, as JSON unless it is a terminal."""
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(ensure_ascii=False)
+        structlog.dev.ConsoleRenderer()
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
         processors=[
@@ -22,5 +24,5 @@ def configure_logs(level: int = logging.INFO) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )

@@ -59,7 +59,9 @@ def add_camera(house: Installation, *, label: str, serial: str, model: str) -> s
     when no order is known.
     """
     with house.database.write() as session:
-        if session.scalar(select(func.count()).select_from(Camera).where((Camera.label == label) | (Camera.serial == serial))):
+        if session.scalar(
+            select(func.count()).select_from(Camera).where((Camera.label == label) | (Camera.serial == serial))
+        ):
             raise InputError("label or serial taken", person="Ce nom ou ce numéro de série existe déjà.")
         order = session.scalars(
             select(Order).where(Order.kind == "bodycam").order_by(Order.in_force_from.desc()).limit(1)

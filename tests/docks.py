@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -53,9 +53,11 @@ class Dock:
         self.bus = EmulatedBus()
         self.stop = threading.Event()
         self.jobs: list[str] = []
-        find: Callable[[], Iterable[usb.core.Device]] = lambda: usb.core.find(find_all=True, backend=self.bus)
-        self.service = DockingService(house, find, announce=self.jobs.extend, profiles=profiles, interval_s=0.02)
+        self.service = DockingService(house, self._find, announce=self.jobs.extend, profiles=profiles, interval_s=0.02)
         self.thread = threading.Thread(target=self.service.run, args=(self.stop,), daemon=True)
+
+    def _find(self) -> Iterable[usb.core.Device]:
+        return usb.core.find(find_all=True, backend=self.bus)  # type: ignore[no-any-return]
 
     def __enter__(self) -> Dock:
         self.thread.start()

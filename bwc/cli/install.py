@@ -20,9 +20,9 @@ from bwc.demonstration.accounts import initialise_demonstration
 from bwc.docking import usbio
 from bwc.erasure import due_recordings
 from bwc.installation import Installation, initialise
-from bwc.web.auth.passwords import hash_password
 from bwc.people import add_camera, add_person
 from bwc.rules.access import Role
+from bwc.web.auth.passwords import hash_password
 
 
 def register(group: click.Group) -> None:

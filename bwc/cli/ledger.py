@@ -11,7 +11,7 @@ import click
 from bwc.chain_of_custody.export import export_ledger
 from bwc.chain_of_custody.verify import verify_ledger
 from bwc.cli.main import Context, print_json
-from bwc.core.errors import EvidenceError, exit_code
+from bwc.core.errors import EvidenceError, InputError, exit_code
 
 
 def register(group: click.Group) -> None:
@@ -62,6 +62,12 @@ def checkpoint(context: Context) -> None:
 @click.pass_obj
 def export(context: Context, out: Path, without_records: bool) -> None:
     """Écrit le registre en JSON, une ligne par entrée (docs/custody-format.md §6)."""
-    with out.open("xb") as file:
+    try:
+        file = out.open("xb")
+    except OSError as error:
+        raise InputError(
+            f"cannot create {out}: {error}", person=f"Le fichier {out} existe déjà ou ne s'ouvre pas."
+        ) from error
+    with file:
         count = export_ledger(context.house.database, file, records=not without_records)
     click.echo(f"{count} entrées écrites dans {out}.")

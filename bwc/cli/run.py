@@ -9,16 +9,14 @@ import click
 
 from bwc.cli.main import Context
 from bwc.cli.supervisor import Supervisor, already_running, children
-from bwc.core.clock import SystemClock
-from bwc.demonstration.accounts import initialise_demonstration, logins, password_file
-from bwc.demonstration.cameras import PLANS, build_dock
 from bwc.cli.way import walk
+from bwc.demonstration.accounts import initialise_demonstration, logins, password_file
+from bwc.demonstration.film import missing
 from bwc.docking import usbio
-from bwc.docking.emulation import put, state
 from bwc.installation import initialise
-from bwc.web.auth.passwords import hash_password
 from bwc.settings import Settings
 from bwc.tasks.jobs import release_claims
+from bwc.web.auth.passwords import hash_password
 
 
 def register(group: click.Group) -> None:
@@ -43,8 +41,6 @@ def up(context: Context, demo: bool, port: int | None) -> None:
     release_claims(house)
     emulated = house.town.demonstration
     house.close()
-    if emulated:
-        _prepare_dock(settings)
     Supervisor(settings, children(settings, emulated=emulated)).run(lambda: _welcome(settings, emulated))
 
 
@@ -54,24 +50,14 @@ def address(settings: Settings) -> str:
     return f"{scheme}://{'127.0.0.1' if settings.host in {'0.0.0.0', '::'} else settings.host}:{settings.port}"  # noqa: S104
 
 
-def _prepare_dock(settings: Settings) -> None:
-    folder = settings.dock_folder
-    if all((folder / "cameras" / f"{plan.label}.img").exists() for plan in PLANS):
-        return
-    total = sum(segment.seconds for plan in PLANS for segment in plan.segments)
-    with click.progressbar(length=total, label="Tournage des images de démonstration", file=sys.stderr) as bar:
-        build_dock(folder, SystemClock().now(), progress=bar.update)
-    for port, plan in enumerate(PLANS[:2], 1):
-        if state(folder)[port] is None:
-            put(folder, port, plan.label)
-
-
 def _welcome(settings: Settings, emulated: bool) -> None:
     click.echo()
     click.secho(f"  bwc est prêt : {address(settings)}", bold=True)
     click.echo(f"  Tableau de la station (sans connexion) : {address(settings)}/station")
     if emulated:
         click.secho("  DÉMONSTRATION — station émulée, personnes et images inventées.", fg="yellow")
+        if missing(settings.dock_folder):
+            click.echo("  Les caméras se filment : elles arrivent sur la station d'ici une minute ou deux.")
         password = password_file(settings).read_text().strip()
         click.echo(f"  Mot de passe de tous les comptes : {password}")
         for login, who in logins():

@@ -21,6 +21,7 @@ from typing import IO
 import structlog
 
 from bwc.core.errors import ConfigError
+from bwc.demonstration.film import missing
 from bwc.settings import Settings
 
 log = structlog.get_logger()
@@ -37,6 +38,7 @@ class Child:
 
     name: str
     command: tuple[str, ...]
+    once: bool = False  # done when it ends well
 
 
 def children(settings: Settings, *, emulated: bool) -> tuple[Child, ...]:
@@ -49,11 +51,13 @@ def children(settings: Settings, *, emulated: bool) -> tuple[Child, ...]:
         "--workers", "1", "--bind", f"{settings.host}:{settings.port}", "--graceful-timeout", "5", "--timeout", "120",
         "--log-level", "warning", "--no-control-socket",
     )  # fmt: skip
+    film = Child("film", (python, "-m", "bwc.demonstration.film", str(settings.dock_folder)), once=True)
     return (
         Child("web", web),
         Child("worker", (*celery, "worker", "--concurrency", "1", "--loglevel", "WARNING", "--without-gossip")),
         Child("scheduler", (*celery, "beat", "--loglevel", "WARNING", "--pidfile", "")),
         Child("docking", dock),
+        *((film,) if emulated and missing(settings.dock_folder) else ()),
     )
 
 
@@ -123,7 +127,7 @@ class Supervisor:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509
+                preexec_fn=_die_with_parent,
             )
 
     def _answers(self) -> bool:
@@ -131,7 +135,7 @@ class Supervisor:
         deadline = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline and not self._stop.is_set():
             try:
-                with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own address
+                with urllib.request.urlopen(url, timeout=2):
                     return True
             except (urllib.error.URLError, OSError):
                 self._stop.wait(0.2)
@@ -146,7 +150,7 @@ class Supervisor:
         while not self._stop.wait(0.5):
             for child in self._kept:
                 code = self._running[child.name].poll()
-                if code is None:
+                if code is None or (child.once and code == 0):
                     continue
                 young = time.monotonic() - started[child.name] < 60
                 pauses[child.name] = min(30.0, pauses[child.name] * 2) if young else 1.0

@@ -22,9 +22,7 @@ def canonical_json(value: Any) -> bytes:
     surrogate.
     """
     _refuse_floats(value)
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def _refuse_floats(value: Any) -> None:

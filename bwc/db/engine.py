@@ -65,8 +65,7 @@ class Database:
         deadline = time.monotonic() + patience_s
         while True:
             with self.engine.connect() as connection:
-                raw = connection.connection.driver_connection
-                assert raw is not None
+                raw: Any = connection.connection.driver_connection
                 raw.execute("PRAGMA busy_timeout=100")  # SQLite's own wait for readers; ours is `patience_s`
                 busy, log_pages, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")

@@ -20,9 +20,7 @@ def _config() -> Config:
 
 def head_revision() -> str:
     """Revision the code expects."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
 def current_revision(database: Database) -> str | None:

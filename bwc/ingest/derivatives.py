@@ -107,10 +107,6 @@ def _file(
         )
     )
     detail = {"kind": kind, "sha256": stored.sha256, "size": stored.size, "of": row.sha256}
-    event = Event(
-        Operation.MODIFICATION, "derivative.made", SYSTEM_ACTOR, recording_id=recording_id, detail=detail
-    )
+    event = Event(Operation.MODIFICATION, "derivative.made", SYSTEM_ACTOR, recording_id=recording_id, detail=detail)
     house.ledger.append(session, event)
     return True
-
-

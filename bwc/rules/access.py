@@ -110,9 +110,7 @@ def check_motive(role: Role, code: str, text: str, reference: str) -> Decision:
     if stated is None or stated not in motives_for(role):
         return Refused("BWC-ACC-4", "Choisissez un motif dans la liste.")
     if needs_reference(code) and not 3 <= len(reference.strip()) <= MAX_REFERENCE:
-        return Refused(
-            "BWC-ACC-4", "Indiquez la référence de la procédure ou de la demande (3 à 60 caractères)."
-        )
+        return Refused("BWC-ACC-4", "Indiquez la référence de la procédure ou de la demande (3 à 60 caractères).")
     if not stated.min_text <= len(text.strip()) <= MAX_TEXT:
         return Refused(
             "BWC-ACC-4",

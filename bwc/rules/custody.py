@@ -21,9 +21,7 @@ class CopyFacts:
 def may_delete_from_camera(facts: CopyFacts) -> Decision:
     """Whether the camera's file may be deleted now."""
     if facts.copied_sha256 is None or facts.copied_sha256 != facts.read_back_sha256:
-        return Refused(
-            "BWC-CUS-1", "La copie n'a pas été relue et vérifiée : le fichier reste sur la caméra."
-        )
+        return Refused("BWC-CUS-1", "La copie n'a pas été relue et vérifiée : le fichier reste sur la caméra.")
     if not facts.committed:
         return Refused("BWC-CUS-1", "La copie n'est pas encore inscrite : le fichier reste sur la caméra.")
     if facts.card_damaged:

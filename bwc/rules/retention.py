@@ -64,9 +64,7 @@ def cctv_term(recorded_on: date, order_days: int) -> Term:
     """
     if order_days < 1:
         raise ValueError("an order keeps recordings at least one day")
-    return Term(
-        recorded_on, min(recorded_on + timedelta(days=order_days), add_months(recorded_on, 1)), "CCTV-RET-1"
-    )
+    return Term(recorded_on, min(recorded_on + timedelta(days=order_days), add_months(recorded_on, 1)), "CCTV-RET-1")
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,7 @@ class RecordingDay:
     doubt: str | None  # None | "clock_future" | "clock_past" | "clock_absent" | "older_than_term"
 
 
-def recording_day(
-    claimed: datetime | None, docked_at: datetime, last_emptied_at: datetime | None
-) -> RecordingDay:
+def recording_day(claimed: datetime | None, docked_at: datetime, last_emptied_at: datetime | None) -> RecordingDay:
     """Day a recording was made, as the camera claims it unless the register of dockings contradicts it.
 
     `claimed` is the start the camera states, `docked_at` the instant it was docked, `last_emptied_at` the instant

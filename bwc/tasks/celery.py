@@ -9,9 +9,9 @@ from celery import Celery
 from celery.schedules import crontab
 from celery.signals import worker_process_init, worker_ready
 
+from bwc.chain_of_custody.checkpoints import due
 from bwc.core.clock import paris_day
 from bwc.core.errors import StorageError
-from bwc.chain_of_custody.checkpoints import due
 from bwc.erasure import erase_due
 from bwc.installation import Installation, open_installation
 from bwc.settings import Settings
@@ -64,7 +64,7 @@ def announce(app: Celery, job_ids: tuple[str, ...]) -> None:
     for job_id in job_ids:
         try:
             app.send_task("bwc.run_job", args=[job_id])
-        except Exception as error:  # noqa: BLE001 - any broker, any failure: the sweep finds the job
+        except Exception as error:  # any broker, any failure: the sweep finds the job
             log.warning("broker.unreachable", error=str(error))
             return
 

@@ -63,8 +63,6 @@ class DirectFile:
         try:
             while data.nbytes:
                 done = self._write_some(data, offset)
-                if done <= 0:
-                    raise OSError(errno.EIO, "the disk took no byte")
                 if done % 4096 and done < data.nbytes:
                     self._leave_direct_mode()
                 data, offset = data[done:], offset + done
@@ -102,12 +100,15 @@ class DirectFile:
 
     def _write_some(self, data: memoryview, offset: int) -> int:
         try:
-            return os.pwrite(self.fd, data, offset)
+            done = os.pwrite(self.fd, data, offset)
         except OSError as error:
             if error.errno != errno.EINVAL or not self.direct:
                 raise
             self._leave_direct_mode()  # a file system that takes O_DIRECT at open but not this write
-            return os.pwrite(self.fd, data, offset)
+            done = os.pwrite(self.fd, data, offset)
+        if done <= 0:
+            raise OSError(errno.EIO, "the disk took no byte")
+        return done
 
     def _leave_direct_mode(self) -> None:
         fcntl.fcntl(self.fd, fcntl.F_SETFL, fcntl.fcntl(self.fd, fcntl.F_GETFL) & ~os.O_DIRECT)

@@ -59,9 +59,7 @@ class SealedFile(io.RawIOBase):
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise StorageError(
-                f"cannot open container {path.name}: {error}", code="container_missing"
-            ) from error
+            raise StorageError(f"cannot open container {path.name}: {error}", code="container_missing") from error
         try:
             self._opened: Opened = open_header(os.pread(self._fd, PAGE, 0), key, context)
             size = os.fstat(self._fd).st_size
@@ -263,9 +261,7 @@ class _ReadBack:
         self._must_be_zero(bytes(block.cipher[count : padded(count)]))
         plain = block.plain[:count]
         number = segments(count)
-        decrypt(
-            self._opened, self._path, segment, number, block.cipher, plain, self._tags, self._last, self._sha
-        )
+        decrypt(self._opened, self._path, segment, number, block.cipher, plain, self._tags, self._last, self._sha)
 
     def _tag_page(self, stripe: int) -> bytes:
         page = aligned_buffer(PAGE)

@@ -64,7 +64,7 @@ class _Worker(threading.Thread):
             try:
                 if self.error is None:
                     self._act(*arguments)
-            except BaseException as error:  # noqa: BLE001 - carried to the caller by `finish`
+            except BaseException as error:  # carried to the caller by `finish`
                 self.error = error
             finally:
                 if block is not None:

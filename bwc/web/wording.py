@@ -103,10 +103,12 @@ ACTIONS = {
     "camera.deletion_ordered": "Effacement sur la caméra ordonné après vérification",
     "camera.file_deleted": "Effacé de la caméra",
     "camera.deletion_failed": "La caméra n'a pas effacé le fichier",
+    "camera.put_into_service": "Caméra mise en service",
     "camera.issued": "Caméra remise",
     "camera.returned": "Caméra rendue",
     "store.verified": "Coffre relu et vérifié",
     "journal.read": "Journal consulté",
+    "person.added": "Personne ajoutée",
     "session.opened": "Connexion",
     "session.refused": "Connexion refusée",
     "session.closed": "Déconnexion",
@@ -191,6 +193,13 @@ def motive_label(code: str) -> str:
     """The sentence of a motive's code."""
     found = motive(code)
     return found.label if found else code
+
+
+def stay_words(state: str, error_code: str | None) -> tuple[str, str]:
+    """(tone, word) of a stay on the dock; a camera taken back after trouble keeps telling it."""
+    if state == "taken" and error_code:
+        return "attention", "Reprise sans copie"
+    return word(SESSION_TONES, state), word(SESSION_STATES, state)
 
 
 _DETAIL_TABLES = {

@@ -18,7 +18,7 @@ from bwc.settings import Settings
 from bwc.town import read_demonstration
 from bwc.web import web_app
 from tests.browser.world import PASSWORD, World, settle
-from tests.conftest import NOW, ROOT
+from tests.factories import NOW, ROOT
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -65,7 +65,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def _emulated_cameras(folder: Path) -> None:
     for name in ("cam-03", "cam-07"):
-        emulation.describe(folder, name, emulation.CameraSpec(f"{name}.img", 0x1234, 1, name, "Caméra", "Démonstration"))
+        emulation.describe(
+            folder, name, emulation.CameraSpec(f"{name}.img", 0x1234, 1, name, "Caméra", "Démonstration")
+        )
 
 
 @pytest.fixture(scope="session")

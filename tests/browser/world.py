@@ -9,10 +9,10 @@ from functools import lru_cache
 
 from sqlalchemy import select, update
 
-from bwc.cli.footage import make_footage
 from bwc.core.clock import SettableClock
 from bwc.core.ids import new_id
 from bwc.db.models import Camera, CameraIssue, Incident, OffloadSession, Person, Recording
+from bwc.demonstration.footage import make_footage
 from bwc.ingest.derivatives import make_derivative
 from bwc.installation import Installation
 from bwc.web.auth.passwords import hash_password
@@ -58,7 +58,9 @@ def settle(house: Installation, clock: SettableClock) -> World:
 def settle_lightly(house: Installation) -> World:
     """Two recordings only, without pictures: what most tests of the pages need."""
     open_accounts(house)
-    taken = [take(house, data, camera_label=label).recording_id for data, label in ((SMALL, "CAM-07"), (b"2", "CAM-12"))]
+    taken = [
+        take(house, data, camera_label=label).recording_id for data, label in ((SMALL, "CAM-07"), (b"2", "CAM-12"))
+    ]
     return World(taken[0], taken[1], "", "")
 
 
@@ -99,7 +101,7 @@ def _more_people(house: Installation) -> None:
                 )
 
 
-def footage(start: datetime, label: str, seconds: float = 6.0) -> bytes:
+def footage(start: datetime, label: str, seconds: float = 4.0) -> bytes:
     """A short recording of the demonstration's street, as a camera leaves it."""
     made = io.BytesIO()
     make_footage(made, start, seconds, label, width=640, height=360, seed=7)

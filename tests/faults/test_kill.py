@@ -27,13 +27,13 @@ from bwc.chain_of_custody.verify import verify_ledger
 from bwc.core.clock import SettableClock
 from bwc.db.engine import Database
 from bwc.db.models import ErasureCertificate, JournalEntry, OffloadFile, Recording, RecordingKey
+from bwc.docking import usbio
 from bwc.docking.card import FileBlocks, open_card
 from bwc.docking.emulation import EmulatedBus, EmulatedCamera
 from bwc.docking.mass_storage import MassStorageTransport
 from bwc.docking.offload import Offload
 from bwc.docking.profiles import load_profiles
 from bwc.docking.service import recover
-from bwc.docking import usbio
 from bwc.erasure import erase_due
 from bwc.ingest.media_facts import MediaFacts
 from bwc.installation import Installation, initialise, open_installation
@@ -124,7 +124,7 @@ def in_fork(act: Callable[[], None], fatal: int, report: Path) -> int:
             act()
         report.write_text(str(ticker.count))
         code = 0
-    except BaseException as error:  # noqa: BLE001 - the parent must see why
+    except BaseException as error:  # the parent must see why
         report.write_text(repr(error))
     finally:
         os._exit(code)
@@ -166,7 +166,7 @@ def copy_of(folder: Path, target: Path) -> Path:
 
 def sparse_copy(source: str, target: str) -> None:
     """Copy data extents only: cards are mostly holes."""
-    size = os.stat(source).st_size
+    size = Path(source).stat().st_size
     with open(source, "rb") as src, open(target, "wb") as dst:  # noqa: PTH123
         dst.truncate(size)
         at = 0

@@ -91,9 +91,7 @@ def house(request: pytest.FixtureRequest, settings: Settings, clock: SettableClo
     if getattr(request, "param", "sqlite") == "postgresql":
         url = request.getfixturevalue("postgres_database").url.render_as_string(hide_password=False)
         settings = settings.model_copy(update={"database_url": url})
-    opened = initialise(
-        settings, demonstration=read_demonstration(ROOT / "config" / "demonstration.toml"), clock=clock
-    )
+    opened = initialise(settings, demonstration=read_demonstration(ROOT / "config" / "demonstration.toml"), clock=clock)
     opened.vault._reserve = 0
     yield opened
     opened.close()

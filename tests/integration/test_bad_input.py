@@ -21,11 +21,11 @@ from bwc.docking.profiles import ProfileBook, load_profiles
 from bwc.docking.transport import CameraFile
 from bwc.installation import Installation
 from docks import MIB, PRODUCT, VENDOR, Dock, camera, name
-from factories import camera as camera_row
 from factories import NOW, recording, take
+from factories import camera as camera_row
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "golden" / "cards"))
-import hostile_cards  # noqa: E402
+import hostile_cards
 
 EVERYTHING = ProfileBook(
     tuple(

@@ -71,9 +71,7 @@ def test_a_recording_is_kept_to_the_last_second_of_its_term_and_not_one_more(
     assert (row.state, row.erased_at) == ("erased", clock.now())
 
 
-def test_nothing_decryptable_is_left_anywhere_in_the_data_folder(
-    house: Installation, clock: SettableClock
-) -> None:
+def test_nothing_decryptable_is_left_anywhere_in_the_data_folder(house: Installation, clock: SettableClock) -> None:
     taken = take(house, PLAIN)
     kept = take(house, b"another day" * 100, named_start=clock.now() - timedelta(days=1))
     key, wrapped, day_key_id = key_of(house, taken.recording_id)
@@ -138,7 +136,7 @@ def test_a_late_erasure_is_an_incident(house: Installation, clock: SettableClock
 
 
 def test_derivatives_and_waiting_jobs_go_with_their_recording(house: Installation, clock: SettableClock) -> None:
-    from bwc.cli.footage import footage
+    from bwc.demonstration.footage import footage
 
     taken = take(house, footage(clock.now(), 2, "CAM-07", width=320, height=180, fps=5))
     assert make_derivative(house, taken.recording_id, "poster")

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from bwc.cli.footage import footage
 from bwc.cli.supervisor import environment
 from bwc.core.clock import SettableClock
 from bwc.db.models import Derivative, Job
+from bwc.demonstration.footage import footage
 from bwc.installation import Installation
 from bwc.settings import Settings
 from bwc.tasks.celery import announce, make_celery
@@ -38,10 +38,26 @@ def film() -> bytes:
 
 @contextmanager
 def worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "celery", "-A", "bwc.tasks.worker", "worker", "--concurrency", "1", "--pool", "prefork"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "bwc.tasks.worker",
+        "worker",
+        "--concurrency",
+        "1",
+        "--pool",
+        "prefork",
+    ]
     log = (settings.data / "worker.log").open("ab")
     process = subprocess.Popen(
-        [*command, "--loglevel", "WARNING"], cwd=ROOT, env=environment(settings), stdout=log, stderr=log, start_new_session=True
+        [*command, "--loglevel", "WARNING"],
+        cwd=ROOT,
+        env=environment(settings),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
     )
     try:
         yield process
@@ -59,7 +75,10 @@ def wait_for_jobs(house: Installation, states: set[str], patience_s: float = 90)
             jobs = list(session.scalars(select(Job)))
         if {job.state for job in jobs} <= states:
             return jobs
-        assert time.monotonic() < deadline, ([vars(job) for job in jobs], (house.settings.data / "worker.log").read_text())
+        assert time.monotonic() < deadline, (
+            [vars(job) for job in jobs],
+            (house.settings.data / "worker.log").read_text(),
+        )
         time.sleep(0.2)
 
 
@@ -100,9 +119,7 @@ def no_server() -> Iterator[str]:
     yield ""
 
 
-def test_messages_wait_on_the_disk_until_a_worker_comes_and_carry_only_an_id(
-    house: Installation, film: bytes
-) -> None:
+def test_messages_wait_on_the_disk_until_a_worker_comes_and_carry_only_an_id(house: Installation, film: bytes) -> None:
     taken = take(house, film)
     announce(make_celery(house.settings), taken.jobs)
     messages = list((house.settings.broker_folder / "queue").iterdir())

@@ -1,4 +1,4 @@
-"""`bwc up`, as its user runs it: everything starts, a camera is docked, a killed process comes back, Ctrl-C stops all."""
+"""`bwc up` as its user runs it: all starts, a camera is docked, a killed process comes back, Ctrl-C stops all."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from bwc.cli.footage import footage
 from bwc.cli.supervisor import environment
 from bwc.demonstration.cameras import PLANS, PRODUCT_ID, VENDOR_ID
+from bwc.demonstration.footage import footage
 from bwc.docking.card_maker import make_card
 from bwc.docking.emulation import CameraSpec, describe, put
 from bwc.settings import Settings

@@ -62,6 +62,4 @@ def test_a_missing_file_a_missing_key_and_a_swapped_file_are_found(house: Instal
     first.write_bytes(second.read_bytes())
     second.write_bytes(kept)
     _, faults = verify_store(house)
-    assert {fault.recording_id for fault in faults} == {
-        taken.recording_id for taken in (gone, keyless, one, two)
-    }
+    assert {fault.recording_id for fault in faults} == {taken.recording_id for taken in (gone, keyless, one, two)}

@@ -144,9 +144,7 @@ class TestRefusals:
         assert sign_in(client, "responsable").status_code == 303
         assert person(house, "2001").failed_sign_ins == 0
 
-    def test_knocking_on_a_shut_account_does_not_keep_it_shut(
-        self, client: FlaskClient, clock: SettableClock
-    ) -> None:
+    def test_knocking_on_a_shut_account_does_not_keep_it_shut(self, client: FlaskClient, clock: SettableClock) -> None:
         for _ in range(12):
             sign_in(client, "responsable", "mauvais")
         clock.advance(timedelta(seconds=61))

@@ -145,7 +145,13 @@ class TestHostileNames:
             session.execute(update(Camera).where(Camera.label == "CAM-07").values(label=HOSTILE[:20]))
             session.execute(update(Person).where(Person.matricule == "2214").values(last_name=HOSTILE[:80]))
             media = {"video_codec": HOSTILE, "device": HOSTILE, "width": 1, "height": 1, "audio_codec": HOSTILE}
-            values = {"source_path": HOSTILE, "place": HOSTILE, "serial": HOSTILE, "media": media, "media_state": "read"}
+            values = {
+                "source_path": HOSTILE,
+                "place": HOSTILE,
+                "serial": HOSTILE,
+                "media": media,
+                "media_state": "read",
+            }
             session.execute(update(Recording).values(**values))
             bay = session.scalars(select(Bay.number).order_by(Bay.number)).first()
             session.add(

@@ -61,9 +61,7 @@ def image(consultation_id: str, kind: str) -> Response:
     """Bytes of one image, whole or one range; every condition is checked again before the first."""
     house = the_house()
     opened = _own(consultation_id)
-    found = open_image(
-        house, consultation_id, person_id=person().id, session_sha256=_session_sha256(), kind=kind
-    )
+    found = open_image(house, consultation_id, person_id=person().id, session_sha256=_session_sha256(), kind=kind)
     recording = one_recording(house, viewer(), opened.recording_id)
     tag = _tag(recording, kind) if recording else ""
     return image_answer(found, request, tag=tag, until=opened.ends_at, clock=house.clock)

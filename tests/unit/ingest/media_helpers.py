@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from bwc.cli.footage import cut_short, footage
+from bwc.demonstration.footage import cut_short, footage
 
 START = datetime(2026, 11, 22, 20, 14, 5, tzinfo=UTC)
 GOLDEN = Path(__file__).parents[2] / "golden" / "media"

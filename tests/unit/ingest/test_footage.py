@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from media_helpers import START, clip
 
-from bwc.cli.footage import CLUSTER, cut_short, footage, make_footage
+from bwc.demonstration.footage import CLUSTER, cut_short, footage, make_footage
 
 
 def frames(data: bytes) -> list[np.ndarray]:

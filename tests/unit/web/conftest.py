@@ -13,15 +13,13 @@ from bwc.settings import Settings
 from bwc.town import read_demonstration
 from bwc.web import web_app
 from tests.browser.world import World, settle_lightly
-from tests.conftest import NOW, ROOT
+from tests.factories import NOW, ROOT
 
 
 @pytest.fixture(scope="module")
 def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp("house")
-    settings = Settings(
-        data=folder / "data", root_key_file=folder / "root.key", town=ROOT / "config" / "valence.toml"
-    )
+    settings = Settings(data=folder / "data", root_key_file=folder / "root.key", town=ROOT / "config" / "valence.toml")
     people = read_demonstration(ROOT / "config" / "demonstration.toml")
     house = initialise(settings, demonstration=people, clock=SettableClock(NOW))
     house.vault._reserve = 0

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bwc.cli.footage_houses import facades
-from bwc.cli.footage_paint import (
+from bwc.demonstration.footage_houses import facades
+from bwc.demonstration.footage_paint import (
     CURB_LEFT,
     CURB_RIGHT,
     EYE,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from bwc.cli.footage_paint import Bytes, Light, to_yuv
+from bwc.demonstration.footage_paint import Bytes, Light, to_yuv
 
 PHASES: Final = 6
 """Pictures of one step of a walk."""

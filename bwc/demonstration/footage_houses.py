@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from bwc.cli.footage_paint import (
+from bwc.demonstration.footage_paint import (
     LENGTH,
     METRE,
     PERIOD_M,

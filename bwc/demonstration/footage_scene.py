@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from bwc.cli.footage_paint import CURB_LEFT, CURB_RIGHT, DAY, LAMP_EVERY, NIGHT, PERIOD_M, Bytes
-from bwc.cli.footage_sprites import PHASES, Figure, Wardrobe
-from bwc.cli.footage_street import Street
+from bwc.demonstration.footage_paint import CURB_LEFT, CURB_RIGHT, DAY, LAMP_EVERY, NIGHT, PERIOD_M, Bytes
+from bwc.demonstration.footage_sprites import PHASES, Figure, Wardrobe
+from bwc.demonstration.footage_street import Street
 
 _PACE: Final = 1.25
 _STEP_S: Final = 0.55

@@ -23,9 +23,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from bwc.cli.footage_paint import Bytes, font, plain
-from bwc.cli.footage_scene import Reel, looped, scene
 from bwc.core.clock import PARIS, as_utc
+from bwc.demonstration.footage_paint import Bytes, font, plain
+from bwc.demonstration.footage_scene import Reel, looped, scene
 
 SOUND_RATE: Final = 32_000
 BEEP_S: Final = 0.08
