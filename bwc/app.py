@@ -13,4 +13,5 @@ from bwc.web import web_app
 def create_app(settings: Settings | None = None) -> Flask:
     """The web application of the installation `settings` (by default the environment) names. Raises ConfigError."""
     configure_logs()
-    return web_app(open_installation(settings or Settings()))
+    house = open_installation(settings or Settings())
+    return web_app(house, tuple(name.strip() for name in house.settings.host_names.split(",") if name.strip()))

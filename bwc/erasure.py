@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, union
 from sqlalchemy.orm import Session
 
 from bwc.chain_of_custody.journal import SYSTEM_ACTOR, Event, Operation
@@ -27,7 +27,7 @@ from bwc.db.models import (
     ErasureCertificate,
     Incident,
     Job,
-    OffloadFile,
+    Part,
     Recording,
     RecordingKey,
 )
@@ -69,6 +69,7 @@ def due_recordings(house: Installation) -> list[Due]:
 def erase_due(house: Installation) -> list[str]:
     """Erase everything due, finish what a crash left half done; returns the recordings erased by this call."""
     started = [due.recording_id for due in due_recordings(house) if _destroy_key(house, due.recording_id)]
+    _expire_parts(house)
     finished = finish_erasures(house)
     log.info("erasure.run", begun=len(started), finished=len(finished))
     return finished
@@ -81,7 +82,8 @@ def finish_erasures(house: Installation) -> list[str]:
     """
     with house.database.read() as session:
         waiting = session.scalars(select(Recording.id).where(Recording.state == "erasing")).all()
-    if not waiting:
+        idle = _idle_day_keys(house, session)
+    if not waiting and not idle:
         return []
     if not house.database.forget_deleted_bytes():
         raise StorageError("readers keep the write-ahead log from being cut", code="erasure_delayed")
@@ -126,17 +128,36 @@ def _destroy_key(house: Installation, recording_id: str) -> bool:
     return True
 
 
+def _expire_parts(house: Installation) -> None:
+    """Unfinished copies of cameras that never came back go one month after their docking, like what they are of."""
+    today = paris_day(house.clock.now())
+    with house.database.write() as session:
+        over = select(DayKey.id).where(DayKey.due_on < today)
+        names = list(session.scalars(select(Part.name).where(Part.day_key_id.in_(over))))
+        if names:
+            session.execute(delete(Part).where(Part.name.in_(names)))
+            event = Event(Operation.EFFACEMENT, "parts.expired", SYSTEM_ACTOR, detail={"parts": names})
+            house.ledger.append(session, event)
+    for name in names:
+        house.vault.discard_part(name)
+
+
+def _idle_day_keys(house: Installation, session: Session) -> Sequence[DayKey]:
+    """Day keys of terms that are over and that protect nothing any more."""
+    in_use = union(select(RecordingKey.day_key_id), select(Part.day_key_id))
+    return session.scalars(
+        select(DayKey).where(
+            DayKey.destroyed_at.is_(None),
+            DayKey.due_on < paris_day(house.clock.now()),
+            DayKey.id.not_in(in_use),
+        )
+    ).all()
+
+
 def _destroy_day_keys(house: Installation) -> None:
-    """Destroy the day keys of terms that are over and that protect nothing any more."""
     now = house.clock.now()
     with house.database.write() as session:
-        in_use = select(RecordingKey.day_key_id)
-        idle: Sequence[DayKey] = session.scalars(
-            select(DayKey).where(
-                DayKey.destroyed_at.is_(None), DayKey.due_on < paris_day(now), DayKey.id.not_in(in_use)
-            )
-        ).all()
-        for day_key in idle:
+        for day_key in _idle_day_keys(house, session):
             house.keys.destroy_day_key(day_key.id)
             day_key.destroyed_at = now
 
@@ -146,15 +167,8 @@ def _unlink_and_certify(house: Installation, recording_id: str) -> None:
         row = session.get_one(Recording, recording_id)
         names = [row.vault_name, *(derivative.vault_name for derivative in row.derivatives)]
         destroyed = ["clé", "original", *sorted(derivative.kind for derivative in row.derivatives)]
-        parts = session.scalars(
-            select(OffloadFile.part_name).where(
-                OffloadFile.recording_id == recording_id, OffloadFile.part_name.is_not(None)
-            )
-        ).all()
     for name in names:
         house.vault.destroy(name)
-    for part in parts:
-        house.vault.discard_part(part or "")
     with house.database.write() as session:
         _certify(house, session, recording_id, destroyed)
 

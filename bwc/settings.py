@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     broker_url: str = ""  # empty: the embedded durable broker in the data folder
     host: str = "127.0.0.1"
     port: int = 8080
+    host_names: str = ""  # public names of the front end, separated by commas
     https: bool = False  # behind a TLS front end: cookies get Secure and the __Host- prefix, HSTS is sent
     web_threads: int = 32
     demonstration: bool = False

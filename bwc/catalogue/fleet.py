@@ -13,7 +13,7 @@ from bwc.core.clock import paris_day
 from bwc.db.models import Camera, CameraIssue, Order, Person
 from bwc.installation import Installation
 
-UNDOCKED_ALARM = timedelta(days=2)  # a camera out that long without a docking: someone must look for it
+UNDOCKED_ALARM = timedelta(days=7)  # a camera out that long without a docking: its month would run out unseen
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class FleetState:
     cameras: Sequence[FleetCamera]
     order: Order | None
     in_service: int
+
+    @property
+    def alarm_days(self) -> int:
+        """Days without a docking after which a camera counts as late."""
+        return UNDOCKED_ALARM.days
 
     @property
     def late(self) -> int:

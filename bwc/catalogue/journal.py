@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, or_, select
 
+from bwc.chain_of_custody.journal import Operation
 from bwc.core.clock import paris_midnight
 from bwc.db.models import Camera, Checkpoint, JournalEntry, Recording
 from bwc.installation import Installation
+from bwc.rules.access import Permission, Viewer, grants
 
 PAGE_SIZE = 50
+ABOUT_BYTES = (Operation.COLLECTE, Operation.MODIFICATION, Operation.EFFACEMENT, Operation.SYSTEME)
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,16 @@ def journal_page(
     return JournalPage(lines, lines[-1].seq if len(found) > size else None, cameras)
 
 
-def custody_of(house: Installation, recording_id: str) -> list[JournalLine]:
-    """Every entry about one recording, first to last."""
+def custody_of(house: Installation, viewer: Viewer, recording_id: str) -> list[JournalLine]:
+    """Entries about one recording, first to last.
+
+    Who may not read the journal sees what became of the bytes and what he did himself: others' consultations may
+    belong to a procedure, even one about him.
+    """
     query = select(JournalEntry).where(JournalEntry.recording_id == recording_id).order_by(JournalEntry.seq)
+    if Permission.JOURNAL_READ not in grants(viewer.role):
+        own = JournalEntry.actor_id == viewer.person_id
+        query = query.where(or_(JournalEntry.operation.in_(ABOUT_BYTES), own))
     with house.database.read() as session:
         found = session.scalars(query).all()
         sizes = session.scalars(select(Checkpoint.size).order_by(Checkpoint.size)).all()

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -20,7 +21,7 @@ from bwc.demonstration.accounts import initialise_demonstration
 from bwc.docking import usbio
 from bwc.erasure import due_recordings
 from bwc.installation import Installation, initialise
-from bwc.people import add_camera, add_person
+from bwc.people import add_camera, add_habilitation, add_person
 from bwc.rules.access import Role
 from bwc.web.auth.passwords import hash_password
 
@@ -72,6 +73,39 @@ def person_add(
         password_hash=hash_password(password) if password else None,
     )
     click.echo(f"{first_name} {last_name} inscrit(e)." + (f" Mot de passe : {password}" if password else ""))
+
+
+@person.command("habilitate")
+@click.argument("matricule")
+@click.option("--number", required=True, help="Numéro de l'acte.")
+@click.option("--signatory", required=True, help="Signataire : maire, président, responsable du service.")
+@click.option("--signed-on", type=click.DateTime(["%Y-%m-%d"]), required=True)
+@click.option("--starts-on", type=click.DateTime(["%Y-%m-%d"]), required=True)
+@click.option("--ends-on", type=click.DateTime(["%Y-%m-%d"]), help="Sans fin si absent.")
+@click.option("--scope", default="Consultation et extraction des enregistrements des caméras individuelles")
+@click.pass_obj
+def person_habilitate(
+    context: Context,
+    matricule: str,
+    number: str,
+    signatory: str,
+    signed_on: datetime,
+    starts_on: datetime,
+    ends_on: datetime | None,
+    scope: str,
+) -> None:
+    """Inscrit un acte d'habilitation : l'accès s'ouvre et se ferme à ses dates."""
+    add_habilitation(
+        context.house,
+        matricule=matricule,
+        number=number,
+        signed_on=signed_on.date(),
+        signatory=signatory,
+        starts_on=starts_on.date(),
+        ends_on=ends_on.date() if ends_on else None,
+        scope=scope,
+    )
+    click.echo(f"Habilitation {number} inscrite pour {matricule}.")
 
 
 @click.group()

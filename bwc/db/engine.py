@@ -55,12 +55,12 @@ class Database:
     def forget_deleted_bytes(self, patience_s: float = 20.0) -> bool:
         """Make deleted rows unreadable in the files of the database: on SQLite, fold the WAL into the file and
         cut it to nothing (secure_delete has zeroed the pages). Returns False when readers kept it busy for
-        `patience_s`: call again later. On PostgreSQL, VACUUM the key table; its WAL is out of reach here, which
+        `patience_s`: call again later. On PostgreSQL, VACUUM the key tables; its WAL is out of reach here, which
         is why day keys live outside the database (docs/custody-format.md §5).
         """
         if not self.is_sqlite:
             with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.execute(text("VACUUM recording_key"))
+                connection.execute(text("VACUUM recording_key, part"))
             return True
         deadline = time.monotonic() + patience_s
         while True:

@@ -7,11 +7,9 @@ never guessed at. States of a session and of its files: bwc/db/models/fleet.py.
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -21,62 +19,29 @@ from sqlalchemy.orm import Session
 from bwc.chain_of_custody.journal import SYSTEM_ACTOR, Event, Operation
 from bwc.core.clock import as_utc, iso_utc
 from bwc.core.digests import sha256
-from bwc.core.errors import BwcError, DeviceError, EvidenceError, StorageError
+from bwc.core.errors import BwcError, DeviceError, StorageError
 from bwc.core.ids import new_id
 from bwc.db.models import Camera, Incident, OffloadFile, OffloadSession, Recording
 from bwc.docking.errors import CardError, ChangedError, DeviceGoneError, MediumError
 from bwc.docking.fleet import open_issue
 from bwc.docking.profiles import Profile
+from bwc.docking.progress import Progress
+from bwc.docking.resume import FileIdentity, Parts
 from bwc.docking.transport import CameraFile, Identity, Transport
 from bwc.ingest.intake import Attempt, Provenance, Taken, known_copy, take_in
 from bwc.installation import Installation
 from bwc.rules.custody import CopyFacts, may_delete_from_camera
 from bwc.rules.decision import Refused
 from bwc.rules.retention import claimed_instant
-from bwc.vault.reader import SealedFile
 
 log = structlog.get_logger()
 
 HEAD_BYTES = 65_536
-SEAM_BYTES = 1 << 20  # end of the kept part that is compared with the camera before a copy goes on from it
+READ_BYTES = 1 << 20
 REPORT_EVERY_S = 0.5
 RETRY_AFTER_S = 15.0
 
 Announce = Callable[[tuple[str, ...]], None]
-
-
-@dataclass
-class Progress:
-    """Bytes safe in this session, and how fast they come, for the board."""
-
-    done: int = 0
-    before: int = 0
-    started: float = 0.0
-    reported: float = 0.0
-
-    def rate(self) -> int:
-        """Bytes per second since the first one of this session."""
-        elapsed = time.monotonic() - self.started
-        return int((self.done - self.before) / elapsed) if elapsed > 0.2 else 0
-
-
-class _Resumed(io.RawIOBase):
-    """The bytes kept from an interrupted copy, then the camera's from there on."""
-
-    def __init__(self, kept: SealedFile, rest: io.RawIOBase) -> None:
-        super().__init__()
-        self._kept, self._rest = kept, rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        return self._kept.readinto(buffer) or self._rest.readinto(buffer) or 0
-
-    def close(self) -> None:
-        self._kept.close()
-        self._rest.close()
-        super().close()
 
 
 class Offload:
@@ -104,6 +69,7 @@ class Offload:
         self._gone = gone or threading.Event()
         self._wipe = wipe if wipe is not None else (profile is not None and profile.wipe == "fs-delete")
         self._progress = Progress()
+        self._parts = Parts(house)
         self._docked_at: datetime = house.clock.now()
         self.session_id = new_id()
 
@@ -292,7 +258,7 @@ class Offload:
         self._file(row_id, head_sha256=head)
         known = self._known_by_name(file, head, camera)
         if known is not None:
-            again = self._met_again(transport, file, known, row_id)
+            again = self._met_again(transport, file, known, row_id, head)
             if again is not None:
                 return again
         return self._copy(transport, file, row_id, head, camera)
@@ -321,10 +287,12 @@ class Offload:
                 .limit(1)
             ).first()
 
-    def _met_again(self, transport: Transport, file: CameraFile, known: Recording, row_id: str) -> Taken | None:
+    def _met_again(
+        self, transport: Transport, file: CameraFile, known: Recording, row_id: str, head: str
+    ) -> Taken | None:
         """Read the camera's file through; if it is the known recording to the last byte, nothing is copied twice."""
         digest = hashlib.sha256()
-        buffer = memoryview(bytearray(SEAM_BYTES))
+        buffer = memoryview(bytearray(READ_BYTES))
         with transport.open(file) as stream:
             while count := stream.readinto(buffer):
                 digest.update(buffer[:count])
@@ -341,20 +309,28 @@ class Offload:
             self._house.ledger.append(session, event)
             row = session.get_one(OffloadFile, row_id)
             row.state, row.recording_id = "duplicate", again.id
+            left = list(session.scalars(FileIdentity(self._identity.serial, file, head).parts()))
+            self._parts.forget(session, left)
+        self._parts.discard(left)
         return Taken(known.id, known.sha256, known.size, duplicate=True)
 
     def _copy(self, transport: Transport, file: CameraFile, row_id: str, head: str, camera: Camera | None) -> Taken:
         attempt = Attempt.fresh()
-        wrapped = self._house.keys.wrap_part(attempt.recording_id, attempt.key)
-        earlier = self._earlier_part(file, head, row_id, camera)
-        self._file(row_id, state="copying", part_name=attempt.recording_id, part_key=wrapped)
-        source = self._source(transport, file, earlier)
+        identity = FileIdentity(self._identity.serial, file, head)
+        earlier = self._parts.kept(identity)
+        self._parts.begin(identity, attempt, self._docked_at)
+        self._file(row_id, state="copying")
+        source = self._parts.source(transport, file, earlier)
         copied = 0
 
         def progress(total: int) -> None:
             nonlocal copied
             self._report(total - copied)
             copied = total
+
+        def also(session: Session, taken: Taken) -> None:
+            self._committed(session, taken, row_id)
+            self._parts.forget(session, list(session.scalars(identity.parts())))
 
         try:
             taken = take_in(
@@ -364,67 +340,17 @@ class Offload:
                 attempt=attempt,
                 progress=progress,
                 still_same=lambda size: self._still_same(transport, file, size),
-                also=lambda session, result: self._committed(session, result, row_id, earlier),
+                also=also,
             )
         except DeviceGoneError:
             raise
         except BaseException:
-            self._house.vault.discard_part(attempt.recording_id)
-            if earlier is None:
-                self._file(row_id, part_name=None, part_key=None)
+            self._parts.drop(attempt.recording_id)
             raise
         finally:
             source.close()
-        if earlier is not None:
-            self._house.vault.discard_part(earlier[1])
+        self._parts.discard(earlier)
         return taken
-
-    def _source(self, transport: Transport, file: CameraFile, earlier: tuple[str, str, bytes] | None) -> io.RawIOBase:
-        """The camera's stream, preceded by what an interrupted copy left when it still fits, seam checked."""
-        kept = None
-        if earlier is not None:
-            try:
-                kept = self._house.vault.open_part(earlier[1], earlier[2], earlier[1])
-            except BwcError as error:
-                log.warning("part.unreadable", part=earlier[1], error=str(error))
-        if kept is not None and 0 < kept.length <= file.size and self._seam_holds(transport, file, kept):
-            log.info("offload.resumed", session=self.session_id, path=file.path, at=kept.length)
-            kept.seek(0)
-            return _Resumed(kept, transport.open(file, kept.length))
-        if kept is not None:
-            kept.close()
-        return transport.open(file)
-
-    def _seam_holds(self, transport: Transport, file: CameraFile, kept: SealedFile) -> bool:
-        start = max(0, kept.length - SEAM_BYTES)
-        ours, theirs = bytearray(kept.length - start), bytearray(kept.length - start)
-        try:
-            kept.seek(start)
-            kept.readinto(ours)
-        except EvidenceError as error:
-            log.warning("part.altered", path=file.path, error=str(error))
-            return False
-        with transport.open(file, start) as stream:
-            stream.readinto(theirs)
-        return ours == theirs
-
-    def _earlier_part(
-        self, file: CameraFile, head: str, row_id: str, camera: Camera | None
-    ) -> tuple[str, str, bytes] | None:
-        """(row, part, key) of the last interrupted copy of this very file."""
-        with self._house.database.read() as session:
-            query = select(OffloadFile).where(
-                OffloadFile.camera_id == (camera.id if camera else None),
-                OffloadFile.path == file.path[:1000],
-                OffloadFile.size == file.size,
-                OffloadFile.modified == (file.modified.isoformat() if file.modified else None),
-                OffloadFile.head_sha256 == head,
-                OffloadFile.part_name.is_not(None),
-            )
-            row = session.scalars(query.order_by(OffloadFile.id.desc()).limit(1)).first()
-        if row is None or row.part_name is None or row.part_key is None:
-            return None
-        return row.id, row.part_name, self._house.keys.unwrap_part(row.part_name, row.part_key)
 
     def _still_same(self, transport: Transport, file: CameraFile, size: int) -> None:
         if size != file.size:
@@ -447,14 +373,10 @@ class Offload:
             card_time=file.modified,
         )
 
-    def _committed(self, session: Session, taken: Taken, row_id: str, earlier: tuple[str, str, bytes] | None) -> None:
+    def _committed(self, session: Session, taken: Taken, row_id: str) -> None:
         row = session.get_one(OffloadFile, row_id)
         row.state = "duplicate" if taken.duplicate else "stored"
         row.recording_id = taken.recording_id
-        row.part_name = row.part_key = None
-        if earlier is not None:
-            old = session.get_one(OffloadFile, earlier[0])
-            old.part_name = old.part_key = None
 
     # Off the camera
 

@@ -10,7 +10,7 @@ import usb.core
 from sqlalchemy import func, select
 
 from bwc.core.errors import BwcError, DeviceError
-from bwc.db.models import Bay, OffloadFile, OffloadSession, Recording
+from bwc.db.models import Bay, OffloadSession, Part, Recording
 from bwc.docking import usbio
 from bwc.docking.mass_storage import MassStorageTransport
 from bwc.docking.monitor import Arrived, Event, HotplugMonitor, NetlinkWake, Removed
@@ -20,6 +20,8 @@ from bwc.docking.transport import Transport
 from bwc.installation import Installation
 
 log = structlog.get_logger()
+
+STAYING = ("done", "refused", "failed")  # states of a session over while its camera may still sit on the bay
 
 
 def recover(house: Installation) -> None:
@@ -36,7 +38,9 @@ def recover(house: Installation) -> None:
             for row in session.scalars(select(OffloadSession).where(OffloadSession.closed_at.is_(None))):
                 row.state, row.closed_at, row.error_code = "gone", now, "interrupted"
                 row.message = "Copie interrompue : elle reprendra quand la caméra sera sur une baie."
-            parts = set(session.scalars(select(OffloadFile.part_name).where(OffloadFile.part_name.is_not(None))))
+            for row in session.scalars(select(OffloadSession).where(OffloadSession.state.in_(STAYING))):
+                row.state, row.updated_at = "taken", now  # a camera still there arrives anew
+            parts = set(session.scalars(select(Part.name)))
             names = set(session.scalars(select(Recording.vault_name).where(Recording.state != "erased")))
             names |= _derivative_names(house)
         for part in house.vault.parts():
@@ -46,6 +50,13 @@ def recover(house: Installation) -> None:
             if name not in names:
                 log.warning("vault.uncommitted_removed", name=name)
                 house.vault.destroy(name)
+
+
+def mark_taken(house: Installation, session_ids: Iterable[str]) -> None:
+    """Say that the cameras of these sessions, all over, have left their bays."""
+    with house.database.write() as session:
+        for row in session.scalars(select(OffloadSession).where(OffloadSession.id.in_(list(session_ids)))):
+            row.state, row.updated_at = "taken", house.clock.now()
 
 
 def _derivative_names(house: Installation) -> set[str]:
@@ -72,6 +83,7 @@ class DockingService:
         self._announce = announce
         self._profiles = profiles or load_profiles()
         self._monitor = HotplugMonitor(find, NetlinkWake.open(), interval_s, self._on_event)
+        self._stopping = False
         self._stays: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -81,6 +93,7 @@ class DockingService:
         try:
             self._monitor.run(stop)
         finally:
+            self._stopping = True
             for _, gone in self._stays.values():
                 gone.set()
             for thread, _ in self._stays.values():
@@ -114,7 +127,10 @@ class DockingService:
                 announce=self._announce,
                 gone=gone,
             )
-            offload.run()
+            state = offload.run()
+            gone.wait()
+            if not self._stopping and state in STAYING:
+                mark_taken(self._house, [offload.session_id])
         except BwcError as error:
             log.error("stay.failed", bay=event.address, error=str(error), code=error.code)
         except Exception:

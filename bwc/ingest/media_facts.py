@@ -35,6 +35,18 @@ class Track:
     duration_ms: int | None = None
 
 
+MEDIA_TYPES: Final = {
+    "MPEG-4": "video/mp4",
+    "QuickTime": "video/quicktime",
+    "WebM": "video/webm",
+    "Matroska": "video/x-matroska",
+    "AVI": "video/x-msvideo",
+    "MPEG-TS": "video/mp2t",
+    "Wave": "audio/wav",
+    "MPEG Audio": "audio/mpeg",
+}
+
+
 @dataclass(frozen=True)
 class MediaFacts:
     """Facts of one file, as its bytes state them.
@@ -72,6 +84,11 @@ class MediaFacts:
     flags: tuple[str, ...] = ()
 
     @property
+    def media_type(self) -> str:
+        """Internet media type of the file as a browser should be told, `application/octet-stream` when not known."""
+        return MEDIA_TYPES.get(self.container, "application/octet-stream")
+
+    @property
     def latitude(self) -> str | None:
         """Decimal degrees with seven decimals, `48.8566000`, or None."""
         return degrees(self.latitude_e7)
@@ -89,6 +106,7 @@ class MediaFacts:
         value["journey"] = [list(point) for point in self.journey]
         value["tracks"] = list(value["tracks"])
         value["flags"] = list(self.flags)
+        value["media_type"] = self.media_type
         return value
 
     @classmethod

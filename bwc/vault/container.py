@@ -35,6 +35,7 @@ _VERSION: Final = 1
 _SUITE: Final = 1  # AES-256-GCM, HKDF-SHA-256
 _HEADER = struct.Struct(">8sHHII32s32sH")
 _TRAILER = struct.Struct(">8sQQ")
+_NONCE = struct.Struct(">3xQ?")
 _ZERO_PAGE = bytes(PAGE)
 
 
@@ -82,7 +83,7 @@ def _derive(key: bytes, context: str, salt: bytes) -> tuple[bytes, bytes]:
 
 def nonce(segment: int, last: bool) -> bytes:
     """Nonce of a segment: 3 zero bytes, its number on 8 bytes, 1 for the last segment else 0."""
-    return b"\0\0\0" + segment.to_bytes(8, "big") + (b"\1" if last else b"\0")
+    return _NONCE.pack(segment, last)
 
 
 def make_trailer(length: int) -> bytes:

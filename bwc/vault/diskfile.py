@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
 import os
+import queue
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final, Generic, TypeVar
 
 from bwc.core.errors import StorageError
+
+HUGE_PAGE: Final = 1 << 21
+Buffer = TypeVar("Buffer")
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -27,8 +35,56 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 
 def aligned_buffer(size: int) -> memoryview:
-    """A zeroed, page-aligned buffer of `size` bytes, fit for direct I/O; freed with its last view."""
-    return memoryview(mmap.mmap(-1, size))
+    """A zeroed, page-aligned buffer of `size` bytes, fit for direct I/O; freed with its last view.
+
+    Whole huge pages at its beginning are asked for: the disk then gets few long runs of memory instead of many pages
+    (three times the speed, a third of the processor; docs/performance.md). A forked child does not have the buffer:
+    copy-on-write under a read in flight would lose what is read.
+    """
+    whole = -(-size // HUGE_PAGE) * HUGE_PAGE if size >= HUGE_PAGE else size  # the kernel aligns whole numbers only
+    memory = mmap.mmap(-1, whole, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_DONTFORK)
+    if size >= HUGE_PAGE:
+        with contextlib.suppress(OSError):  # a kernel built without them
+            memory.madvise(mmap.MADV_HUGEPAGE, 0, size - size % HUGE_PAGE)
+    return memoryview(memory)[:size]
+
+
+class Aside(threading.Thread, Generic[Buffer]):
+    """A thread that does disk work in the order it is put. After a first error, kept in `error`, it does nothing more.
+
+    Buffers come back through `done` in the order they were put, worked on or not.
+    """
+
+    def __init__(self, name: str, act: Callable[..., None]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._act = act
+        self._asked: queue.SimpleQueue[tuple[Buffer | None, tuple[object, ...]] | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
+        self.error: BaseException | None = None
+        self.start()
+
+    def put(self, buffer: Buffer | None, *arguments: object) -> None:
+        """Queue one act; `buffer`, if any, is handed back once the act is done or skipped."""
+        self._asked.put((buffer, arguments))
+
+    def run(self) -> None:
+        """Thread body."""
+        while (item := self._asked.get()) is not None:
+            buffer, arguments = item
+            try:
+                if self.error is None:
+                    self._act(*arguments)
+            except BaseException as error:
+                self.error = error
+            finally:
+                if buffer is not None:
+                    self.done.put(buffer)
+
+    def finish(self) -> None:
+        """Wait for what is queued and stop."""
+        self._asked.put(None)
+        self.join()
 
 
 class DirectFile:

@@ -144,14 +144,6 @@ class KeyRing:
         """A recording's key. Raises EvidenceError when the day key is gone or the wrap was altered."""
         return unwrap(wrapped, self._load("day", day_key_id), f"bwc/recording/{recording_id}")
 
-    def wrap_part(self, part: str, key: bytes) -> bytes:
-        """Key of an unfinished copy, kept until the copy is committed."""
-        return wrap(key, self._root.key, f"bwc/part/{part}")
-
-    def unwrap_part(self, part: str, wrapped: bytes) -> bytes:
-        """Key of an unfinished copy. Raises EvidenceError."""
-        return unwrap(wrapped, self._root.key, f"bwc/part/{part}")
-
     def destroy_day_key(self, day_key_id: str) -> None:
         """Overwrite a day key's file, then remove it; what it wrapped can never be opened again. Idempotent."""
         path = self._path("day", day_key_id)

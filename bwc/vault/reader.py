@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
@@ -28,10 +29,10 @@ from bwc.vault.container import (
     tag_page_offset,
     trailer_length,
 )
-from bwc.vault.diskfile import DirectFile, aligned_buffer, storage_error
-from bwc.vault.writer import BLOCK, BLOCK_SEGMENTS, _Block, _Worker
+from bwc.vault.diskfile import Aside, DirectFile, aligned_buffer, storage_error
+from bwc.vault.writer import BLOCK, RING, Block
 
-_BATCH = BLOCK_SEGMENTS
+_BATCH: Final = 4  # segments read and decrypted at once: they stay in the processor's cache between the two
 
 
 def _altered(path: Path, segment: int) -> EvidenceError:
@@ -62,20 +63,26 @@ class SealedFile(io.RawIOBase):
             raise StorageError(f"cannot open container {path.name}: {error}", code="container_missing") from error
         try:
             self._opened: Opened = open_header(os.pread(self._fd, PAGE, 0), key, context)
-            size = os.fstat(self._fd).st_size
-            if part:
-                self.length = max(0, (size - PAGE) // STRIPE_ON_DISK) * STRIPE
-            else:
-                self.length = trailer_length(os.pread(self._fd, PAGE, max(0, size - PAGE)))
-                if size != file_size(self.length):
-                    raise EvidenceError(f"container {path.name}: wrong size", code="container_size")
+            self.length = self._whole_stripes() if part else self._stated_length()
         except BaseException:
             os.close(self._fd)
             raise
         self._position = 0
         self._last = -1 if part else segments(self.length) - 1
         self._tags: tuple[int, bytes] = (-1, b"")
-        self._held: tuple[int, bytearray] = (-1, bytearray())
+        self._stored = memoryview(bytearray(_BATCH * SEGMENT + TAG))
+        self._held = memoryview(bytearray(SEGMENT))
+        self._held_segment = -1
+
+    def _stated_length(self) -> int:
+        size = os.fstat(self._fd).st_size
+        length = trailer_length(os.pread(self._fd, PAGE, max(0, size - PAGE)))
+        if size != file_size(length):
+            raise EvidenceError(f"container {self._path.name}: wrong size", code="container_size")
+        return length
+
+    def _whole_stripes(self) -> int:
+        return max(0, (os.fstat(self._fd).st_size - PAGE) // STRIPE_ON_DISK) * STRIPE
 
     def readable(self) -> bool:
         """Always true."""
@@ -114,12 +121,9 @@ class SealedFile(io.RawIOBase):
         """Give bytes from the current position up to the end of a batch of segments; at least one byte."""
         segment, inside = divmod(self._position, SEGMENT)
         if inside or view.nbytes < self._size(segment):
-            if self._held[0] != segment:
-                plain = bytearray(self._size(segment))
-                self._decrypt(segment, 1, memoryview(plain))
-                self._held = (segment, plain)
-            count = min(view.nbytes, len(self._held[1]) - inside)
-            view[:count] = memoryview(self._held[1])[inside : inside + count]
+            held = self._hold(segment)
+            count = min(view.nbytes, held.nbytes - inside)
+            view[:count] = held[inside : inside + count]
         else:
             count, number = 0, 0
             while number < _BATCH and segment + number < segments(self.length):
@@ -131,61 +135,59 @@ class SealedFile(io.RawIOBase):
         self._position += count
         return count
 
+    def _hold(self, segment: int) -> memoryview:
+        """A whole segment's plaintext, kept for the readings that follow."""
+        plain = self._held[: self._size(segment)]
+        if self._held_segment != segment:
+            self._held_segment = -1
+            self._decrypt(segment, 1, plain)
+            self._held_segment = segment
+        return plain
+
     def _size(self, segment: int) -> int:
         return min(SEGMENT, self.length - segment * SEGMENT)
 
     def _decrypt(self, first: int, number: int, plain: memoryview) -> None:
         """Decrypt `number` segments of one stripe into `plain`, which is exactly their length."""
+        stored = self._stored
         try:
-            stored = bytearray(plain.nbytes + TAG)
-            got = os.preadv(self._fd, [memoryview(stored)[: plain.nbytes]], segment_offset(first))
+            got = os.preadv(self._fd, [stored[: plain.nbytes]], segment_offset(first))
+            tags = self._tag_page(first // STRIPE_SEGMENTS)
         except OSError as error:
             raise storage_error(error, self._path) from error
         if got != plain.nbytes:
             raise _altered(self._path, first)
-        tags = self._tag_page(first // STRIPE_SEGMENTS)
-        decrypt(self._opened, self._path, first, number, memoryview(stored), plain, tags, self._last)
+        for segment in range(first, first + number):
+            start = (segment - first) * SEGMENT
+            end = min(start + SEGMENT, plain.nbytes)
+            room, out = stored[start : end + TAG], plain[start:end]
+            _open_segment(self._opened, self._path, segment, segment == self._last, room, tags, out)
 
     def _tag_page(self, stripe: int) -> bytes:
         if self._tags[0] != stripe:
-            self._tags = (stripe, os.pread(self._fd, PAGE, tag_page_offset(stripe, self.length)))
+            page = os.pread(self._fd, PAGE, tag_page_offset(stripe, self.length))
+            self._tags = (stripe, page.ljust(PAGE, b"\0"))
         return self._tags[1]
 
 
-def decrypt(
-    opened: Opened,
-    path: Path,
-    first: int,
-    number: int,
-    stored: memoryview,
-    plain: memoryview,
-    tags: bytes,
-    last: int,
-    sha: hashlib._Hash | None = None,
+def _open_segment(
+    opened: Opened, path: Path, segment: int, last: bool, room: memoryview, tags: bytes, plain: memoryview
 ) -> None:
-    """Decrypt segments `first` … of one stripe from `stored` (ciphertext then 16 spare bytes) into `plain`.
+    """Decrypt one segment from `room` (ciphertext, then 16 bytes) into `plain`.
 
-    `last` is the number of the recording's last segment. Each tag is laid behind its ciphertext for the call, over
-    bytes of the next segment that are put back; `sha` takes the plaintext while it is in cache. Raises EvidenceError, with nothing of that segment in `plain`.
+    Its tag, from its stripe's page, is laid in the 16 bytes for the call; what was there (the next segment's
+    beginning) is put back. Raises EvidenceError, with nothing of the segment in `plain`.
     """
-    position = 0
-    for segment in range(first, first + number):
-        size = min(SEGMENT, plain.nbytes - position)
-        end = position + size
-        kept = bytes(stored[end : end + TAG])
-        place = (segment % STRIPE_SEGMENTS) * TAG
-        stored[end : end + TAG] = tags[place : place + TAG].ljust(TAG, b"\0")
-        try:
-            opened.cipher.decrypt_into(
-                nonce(segment, segment == last), stored[position : end + TAG], opened.aad, plain[position:end]
-            )
-        except InvalidTag:
-            plain[position:end] = bytes(size)
-            raise _altered(path, segment) from None
-        stored[end : end + TAG] = kept
-        if sha is not None:
-            sha.update(plain[position:end])
-        position = end
+    behind = room[plain.nbytes :]
+    kept = bytes(behind)
+    place = segment % STRIPE_SEGMENTS * TAG
+    behind[:] = tags[place : place + TAG]
+    try:
+        opened.cipher.decrypt_into(nonce(segment, last), room, opened.aad, plain)
+    except InvalidTag:
+        plain[:] = bytes(plain.nbytes)
+        raise _altered(path, segment) from None
+    behind[:] = kept
 
 
 def read_back(path: Path, key: bytes, context: str) -> str:
@@ -221,28 +223,32 @@ class _ReadBack:
     def __init__(self, file: DirectFile, path: Path, opened: Opened, length: int) -> None:
         self._file, self._path, self._opened, self._length = file, path, opened, length
         self._last = segments(length) - 1
+        self._plain = memoryview(bytearray(SEGMENT))  # one segment: it never leaves the processor's cache
+        self._tags = b""
         self._sha = hashlib.sha256()
 
     def run(self) -> str:
-        ring = [_Block() for _ in range(3)]
-        plan = [
+        """SHA-256 of the plaintext, in hex."""
+        reader: Aside[Block] = Aside("vault-reread", self._fetch)
+        extents = [
             (stripe * STRIPE_SEGMENTS + start // SEGMENT, min(BLOCK, self._inside(stripe) - start))
             for stripe in range(stripes(self._length))
             for start in range(0, max(self._inside(stripe), 1), BLOCK)
         ]
-        reader = _Worker("vault-reread", self._fetch)
+
+        def ask(number: int, block: Block) -> None:
+            if number < len(extents):
+                reader.put(block, block, *extents[number])
+
         try:
-            for ahead in range(min(2, len(plan))):
-                reader.put(ring[ahead], ring[ahead], *plan[ahead])
-            for number, (segment, count) in enumerate(plan):
-                if number + 2 < len(plan):
-                    following = ring[(number + 2) % 3]
-                    reader.put(following, following, *plan[number + 2])
-                block = ring[number % 3]
-                block.pending.acquire()
+            for number in range(min(RING, len(extents))):
+                ask(number, Block())
+            for number, (segment, count) in enumerate(extents):
+                block = reader.done.get()
                 if reader.error is not None:
                     raise reader.error
                 self._check(block, segment, count)
+                ask(number + RING, block)
         finally:
             reader.finish()
         return self._sha.hexdigest()
@@ -250,25 +256,29 @@ class _ReadBack:
     def _inside(self, stripe: int) -> int:
         return min(STRIPE, self._length - stripe * STRIPE)
 
-    def _fetch(self, block: _Block, segment: int, count: int) -> None:
+    def _fetch(self, block: Block, segment: int, count: int) -> None:
+        """On the reading thread: the ciphertext and, with a stripe's first block, the stripe's tag page behind it."""
         size = padded(count)
         if self._file.read_at(block.cipher[:size], segment_offset(segment)) != size:
             raise _altered(self._path, segment)
-
-    def _check(self, block: _Block, segment: int, count: int) -> None:
         if segment % STRIPE_SEGMENTS == 0:
-            self._tags = self._tag_page(segment // STRIPE_SEGMENTS)
-        self._must_be_zero(bytes(block.cipher[count : padded(count)]))
-        plain = block.plain[:count]
-        number = segments(count)
-        decrypt(self._opened, self._path, segment, number, block.cipher, plain, self._tags, self._last, self._sha)
+            page = tag_page_offset(segment // STRIPE_SEGMENTS, self._length)
+            if self._file.read_at(block.cipher[BLOCK:], page) != PAGE:
+                raise _altered(self._path, segment)
 
-    def _tag_page(self, stripe: int) -> bytes:
-        page = aligned_buffer(PAGE)
-        self._file.read_at(page, tag_page_offset(stripe, self._length))
-        tags = bytes(page)
-        self._must_be_zero(tags[segments(self._inside(stripe)) * TAG :])
-        return tags
+    def _check(self, block: Block, segment: int, count: int) -> None:
+        if segment % STRIPE_SEGMENTS == 0:
+            self._tags = bytes(block.cipher[BLOCK:])
+            self._must_be_zero(self._tags[segments(self._inside(segment // STRIPE_SEGMENTS)) * TAG :])
+        self._must_be_zero(bytes(block.cipher[count : padded(count)]))
+        for number in range(segments(count)):
+            size = min(SEGMENT, count - number * SEGMENT)
+            room, plain = block.rooms[number], self._plain
+            if size < SEGMENT:
+                room, plain = room[: size + TAG], plain[:size]
+            last = segment + number == self._last
+            _open_segment(self._opened, self._path, segment + number, last, room, self._tags, plain)
+            self._sha.update(plain)
 
     def _must_be_zero(self, padding: bytes) -> None:
         if padding != bytes(len(padding)):

@@ -1,18 +1,16 @@
-"""Writing a container: one pass of SHA-256, encryption and direct writes, on a small ring of buffers.
+"""Writing a container: one pass of SHA-256, encryption and direct writes, on a few buffers.
 
-The caller fills buffers, hashes and encrypts each segment while it is in the processor's cache; a thread writes.
-Memory is the ring's, whatever the size.
+The caller fills plaintext buffers; each segment is hashed and encrypted in one go, while it is in the processor's
+cache; a thread writes blocks of ciphertext. Memory is these buffers', whatever the size.
 A container is written once, in order, under a key of its own: no segment is ever written twice under one nonce.
 """
 
 from __future__ import annotations
 
 import hashlib
-import queue
 import secrets
-import threading
-from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from bwc.vault.container import (
     PAGE,
@@ -26,54 +24,29 @@ from bwc.vault.container import (
     padded,
     segment_offset,
 )
-from bwc.vault.diskfile import DirectFile, aligned_buffer
+from bwc.vault.diskfile import Aside, DirectFile, aligned_buffer
 
-BLOCK_SEGMENTS = 16
-BLOCK = BLOCK_SEGMENTS * SEGMENT  # 1 MiB
-RING = 4
+ROOM: Final = 1 << 20  # one plaintext buffer: the largest USB transfer a camera is asked for
+BLOCK_SEGMENTS: Final = 32  # a divisor of STRIPE_SEGMENTS
+BLOCK: Final = BLOCK_SEGMENTS * SEGMENT  # one write to the disk, 2 MiB (docs/performance.md)
+RING: Final = 3
 
 
-class _Block:
-    """One buffer of the ring: plaintext, ciphertext, and whether hasher and writer are done with it."""
+class Block:
+    """A buffer for BLOCK bytes of ciphertext and a tag page; `rooms` are its segments, each with 16 bytes more."""
 
     def __init__(self) -> None:
-        self.plain = aligned_buffer(BLOCK)
         self.cipher = aligned_buffer(BLOCK + PAGE)
+        self.rooms = [self.cipher[at : at + SEGMENT + TAG] for at in range(0, BLOCK, SEGMENT)]
+
+
+class _Plain:
+    """A buffer of plaintext, and its whole segments."""
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        self.pieces = [self.view[at : at + SEGMENT] for at in range(0, ROOM, SEGMENT)]
         self.filled = 0
-        self.pending = threading.Semaphore(0)
-
-
-class _Worker(threading.Thread):
-    """Applies a function to what is put; keeps the first error, swallows what follows it until stopped."""
-
-    def __init__(self, name: str, act: Callable[..., None]) -> None:
-        super().__init__(name=name, daemon=True)
-        self._act = act
-        self._queue: queue.SimpleQueue[tuple[_Block | None, tuple[object, ...]] | None] = queue.SimpleQueue()
-        self.error: BaseException | None = None
-        self.start()
-
-    def put(self, block: _Block | None, *arguments: object) -> None:
-        """Queue one act; `block` is handed back to the ring afterwards, done or failed."""
-        self._queue.put((block, arguments))
-
-    def run(self) -> None:
-        """Thread body."""
-        while (item := self._queue.get()) is not None:
-            block, arguments = item
-            try:
-                if self.error is None:
-                    self._act(*arguments)
-            except BaseException as error:  # carried to the caller by `finish`
-                self.error = error
-            finally:
-                if block is not None:
-                    block.pending.release()
-
-    def finish(self) -> None:
-        """Wait for what is queued and stop."""
-        self._queue.put(None)
-        self.join()
 
 
 class SealedWriter:
@@ -88,23 +61,26 @@ class SealedWriter:
         self._opened = open_header(header, key, context)
         self._file = DirectFile(path, write=True)
         self._sha = hashlib.sha256()
-        self._writer = _Worker("vault-write", self._file.write_at)
-        self._ring = [_Block() for _ in range(RING)]
-        self._turn = 0
-        self._current = self._ring[0]
-        self._full: _Block | None = None  # whole, but not known to be the last yet
+        self._disk: Aside[Block] = Aside("vault-write", self._file.write_at)
+        both = aligned_buffer(2 * ROOM)  # one huge page
+        self._current = _Plain(both[:ROOM])
+        self._other = _Plain(both[ROOM:])  # empty, or full and not known to be the last
+        self._block: Block | None = None
+        self._blocks = 0  # made so far
+        self._inside = 0  # segments in the block
         self._segment = 0
         self._tags = bytearray()
+        self._end = PAGE
         self.length = 0
         head = aligned_buffer(PAGE)
         head[:] = header
-        self._writer.put(None, head, 0)
+        self._disk.put(None, head, 0)
 
     def space(self) -> memoryview:
         """Room for the next plaintext bytes, 1 byte to 1 MiB."""
-        if self._current.filled == BLOCK:
-            self._turn_ring()
-        return self._current.plain[self._current.filled :]
+        if self._current.filled == ROOM:
+            self._turn()
+        return self._current.view[self._current.filled :]
 
     def advance(self, count: int) -> None:
         """Say that `count` bytes of `space()` were filled."""
@@ -126,14 +102,13 @@ class SealedWriter:
 
         Raises StorageError; the file is then to be discarded.
         """
-        if self._full is not None:
-            self._submit(self._full, last=not self._current.filled)
+        if self._other.filled:
+            self._encrypt(self._other, last=not self._current.filled)
         if self._current.filled or not self.length:
-            self._submit(self._current, last=True)
-        self._full = None
+            self._encrypt(self._current, last=True)
         trailer = aligned_buffer(PAGE)
         trailer[:] = make_trailer(self.length)
-        self._writer.put(None, trailer, self._end + PAGE)
+        self._disk.put(None, trailer, self._end)
         self._stop()
         try:
             self._file.sync()
@@ -143,59 +118,63 @@ class SealedWriter:
 
     def abandon(self) -> None:
         """Stop and close, leaving what was written: its whole stripes may be read again. Never raises."""
-        if self._full is not None and self._current.filled and self._writer.error is None:
-            self._submit(self._full, last=False)
-        self._writer.finish()
+        if self._current.filled and self._disk.error is None:
+            self._encrypt(self._other, last=False)
+        self._disk.finish()
         self._file.close()
 
     def _stop(self) -> None:
-        self._writer.finish()
-        if self._writer.error is not None:
+        self._disk.finish()
+        if self._disk.error is not None:
             self._file.close()
-            raise self._writer.error
+            raise self._disk.error
 
-    def _turn_ring(self) -> None:
-        if self._full is not None:
-            self._submit(self._full, last=False)
-        self._full = self._current
-        self._turn = (self._turn + 1) % RING
-        block = self._ring[self._turn]
-        if block.filled:
-            block.pending.acquire()
-            block.filled = 0
-        self._current = block
-        if self._writer.error is not None:
-            raise self._writer.error
+    def _turn(self) -> None:
+        """More is to come after a full buffer: what was full before it is not the last."""
+        self._encrypt(self._other, last=False)
+        self._current, self._other = self._other, self._current
+        if self._disk.error is not None:
+            raise self._disk.error
 
-    def _submit(self, block: _Block, *, last: bool) -> None:
-        start = segment_offset(self._segment)
-        self._encrypt(block, last)
-        size = padded(block.filled)
-        block.cipher[block.filled : size] = bytes(size - block.filled)
-        self._writer.put(block, block.cipher[:size], start)
-        self._end = start + size
+    def _encrypt(self, plain: _Plain, *, last: bool) -> None:
+        """Seal a buffer's segments and empty it; only the last buffer's last segment may be short (or empty)."""
+        whole, rest = divmod(plain.filled, SEGMENT)
+        for number in range(whole):
+            self._seal(plain.pieces[number], last=last and not rest and number == whole - 1)
+        if rest or not self.length:
+            self._seal(plain.view[whole * SEGMENT : plain.filled], last=True)
+        plain.filled = 0
+
+    def _seal(self, piece: memoryview, *, last: bool) -> None:
+        """Hash and encrypt one segment. Its tag lands where the next segment will be; it is kept for the tag page."""
+        block = self._block or self._fresh_block()
+        room, size = block.rooms[self._inside], piece.nbytes
+        if size < SEGMENT:
+            room = room[: size + TAG]
+        self._sha.update(piece)
+        self._opened.cipher.encrypt_into(nonce(self._segment, last), piece, self._opened.aad, room)
+        self._tags += room[size:]
+        self._segment += 1
+        self._inside += 1
+        if last or self._inside == BLOCK_SEGMENTS:
+            self._flush(block, (self._inside - 1) * SEGMENT + size, last=last)
+
+    def _fresh_block(self) -> Block:
+        if self._blocks < RING:
+            self._blocks += 1
+            self._block = Block()
+        else:
+            self._block = self._disk.done.get()
+        return self._block
+
+    def _flush(self, block: Block, filled: int, *, last: bool) -> None:
+        """Queue a block to the disk, followed by the tag page when it ends a stripe."""
+        start, size = segment_offset(self._segment - self._inside), padded(filled)
+        block.cipher[filled:size] = bytes(size - filled)
         if last or self._segment % STRIPE_SEGMENTS == 0:
-            page = aligned_buffer(PAGE)
-            page[: len(self._tags)] = self._tags
-            self._writer.put(None, page, self._end)
+            block.cipher[size : size + PAGE] = self._tags.ljust(PAGE, b"\0")
             self._tags.clear()
-
-    def _encrypt(self, block: _Block, last: bool) -> None:
-        """A segment's tag lands where the next segment's ciphertext will be; it is moved to the tag page."""
-        cipher, aad = self._opened.cipher, self._opened.aad
-        position = 0
-        while position < block.filled or (last and not self.length):
-            end = min(position + SEGMENT, block.filled)
-            final = last and end == block.filled
-            self._sha.update(block.plain[position:end])
-            cipher.encrypt_into(
-                nonce(self._segment, final),
-                block.plain[position:end],
-                aad,
-                block.cipher[position : end + TAG],
-            )
-            self._tags += block.cipher[end : end + TAG]
-            self._segment += 1
-            position = end
-            if final:
-                break
+            size += PAGE
+        self._disk.put(block, block.cipher[:size], start)
+        self._end = start + size
+        self._block, self._inside = None, 0

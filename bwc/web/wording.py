@@ -90,6 +90,8 @@ TERM_RULES = {
     "BWC-RET-2": "six mois, enregistrement d'avant le 4 novembre 2022",
 }
 ACTIONS = {
+    "parts.expired": "Copies inachevées effacées à leur terme",
+    "habilitation.added": "Habilitation inscrite",
     "recording.taken_in": "Reçu, relu, vérifié et mis en sûreté",
     "recording.met_again": "Retrouvé à l'identique sur une caméra",
     "recording.viewed": "Consultation ouverte",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from factories import recording, take
 
 from bwc.db.models import RecordingKey
 from bwc.installation import Installation
 from bwc.vault.store import Vault
+from factories import recording, take
 
 PAGE, SEGMENT, STRIPE = 4096, 65_536, 16_777_216
 KEY = bytes(range(32))

@@ -158,6 +158,14 @@ class TestByKeyboardAlone:
         expect(page.locator(".watermark-foot")).to_contain_text("2001")
         expect(page.locator("#remaining-left")).to_contain_text("reste 14 min")
 
+    def test_a_broken_image_is_told_not_hidden(self, visit: Opener, site: Site) -> None:
+        page = visit("agent")
+        page.route("**/images/proxy", lambda route: route.fulfill(status=200, content_type="video/mp4", body="altered"))
+        page.goto(f"/enregistrements/{site.world.own}")
+        page.get_by_label("Établir fidèlement").check()
+        page.get_by_role("button", name="Consulter").click()
+        expect(page.locator("#trouble")).to_contain_text("interrompue")
+
     def test_focus_is_seen_and_goes_to_the_content_first(self, visit: Opener) -> None:
         page = visit("responsable")
         page.goto("/enregistrements")

@@ -26,7 +26,7 @@ from sqlalchemy import func, select
 from bwc.chain_of_custody.verify import verify_ledger
 from bwc.core.clock import SettableClock
 from bwc.db.engine import Database
-from bwc.db.models import ErasureCertificate, JournalEntry, OffloadFile, Recording, RecordingKey
+from bwc.db.models import ErasureCertificate, JournalEntry, Part, Recording, RecordingKey
 from bwc.docking import usbio
 from bwc.docking.card import FileBlocks, open_card
 from bwc.docking.emulation import EmulatedBus, EmulatedCamera
@@ -207,7 +207,7 @@ def check_nothing_lost(house: Installation, image: Path) -> None:
 def check_exactly_one_copy(house: Installation, image: Path) -> None:
     with house.database.read() as session:
         rows = list(session.scalars(select(Recording)))
-        parts = list(session.scalars(select(OffloadFile.part_name).where(OffloadFile.part_name.is_not(None))))
+        parts = list(session.scalars(select(Part.name)))
     assert sorted(row.source_path for row in rows) == sorted(CONTENT)
     assert {row.vault_name for row in rows} == set(house.vault.names())
     assert parts == []

@@ -177,6 +177,28 @@ def test_a_person_is_added_once_and_the_password_shown_once(bwc, house: Installa
     assert "existe déjà" in err
 
 
+def test_people_without_a_login_are_added_one_after_the_other(bwc, house: Installation) -> None:  # type: ignore[no-untyped-def]
+    for matricule in ("3101", "3102"):
+        arguments = ("person", "add", "--matricule", matricule, "--last-name", "Noir", "--first-name", "Ali")
+        assert bwc(*arguments, "--role", "porteur")[0] == 0
+
+
+def test_a_habilitation_act_opens_and_closes_access_by_its_dates(bwc, house: Installation) -> None:  # type: ignore[no-untyped-def]
+    from bwc.consultation import viewer_of
+    from bwc.rules.access import has_ground
+    from factories import NOW, person
+
+    arguments = ("person", "add", "--matricule", "3201", "--last-name", "Gris", "--first-name", "Lou")
+    assert bwc(*arguments, "--role", "agent_habilite")[0] == 0
+    assert not has_ground(viewer_of(person(house, "3201")), NOW)
+    act = ("--number", "HAB-1", "--signatory", "Le maire", "--signed-on", "2026-11-01", "--starts-on", "2026-11-20")
+    assert bwc("person", "habilitate", "3201", *act, "--ends-on", "2026-11-22")[0] == 0
+    assert has_ground(viewer_of(person(house, "3201")), NOW)
+    assert not has_ground(viewer_of(person(house, "3201")), NOW + timedelta(days=1))
+    assert bwc("person", "habilitate", "3201", *act, "--ends-on", "2026-11-02")[0] == 2
+    assert bwc("person", "habilitate", "9999", *act)[0] == 2
+
+
 def test_the_camera_after_the_orders_last_is_refused(bwc, house: Installation) -> None:  # type: ignore[no-untyped-def]
     with house.database.write() as session:
         session.execute(text("UPDATE prefect_order SET camera_count = 4 WHERE kind = 'bodycam'"))

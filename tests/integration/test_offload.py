@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import random
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from bwc.db.models import Camera, Incident, JournalEntry, OffloadFile, Recording, RecordingKey
+from bwc.core.clock import SettableClock
+from bwc.db.models import Camera, Incident, JournalEntry, Part, Recording, RecordingKey
 from bwc.docking.card import FileBlocks, open_card
+from bwc.docking.emulation import EmulatedCamera
+from bwc.erasure import erase_due
 from bwc.installation import Installation
 from docks import MIB, Dock, camera, name
 
@@ -88,8 +92,7 @@ def test_an_unplug_in_the_middle_loses_nothing_and_the_copy_goes_on(house: Insta
         dock.wait(("gone",))
         dock.bus.pull(1)
         with house.database.read() as session:
-            row = session.scalars(select(OffloadFile)).one()
-        assert row.part_name is not None
+            assert session.scalars(select(Part)).one().path == name(1)
         assert recordings(house) == []
         device.gone_after_bytes = None
         dock.bus.plug(2, device)
@@ -214,3 +217,66 @@ def test_a_full_disk_makes_the_camera_wait_and_the_copy_follows(
         house.vault._reserve = 0
         dock.wait()
     assert len(recordings(house)) == 1
+
+
+def cut_at(house: Installation, device: EmulatedCamera, dock: Dock, after: int, port: int) -> None:
+    device.gone_after_bytes = after
+    dock.bus.plug(port, device)
+    dock.wait(("gone",), count=port)
+    dock.bus.pull(port)
+
+
+def test_a_copy_cut_twice_leaves_no_part_once_it_is_in(house: Installation, tmp_path: Path) -> None:
+    device = camera(tmp_path, {name(1): random.Random(11).randbytes(60 * MIB)})
+    with Dock(house) as dock:
+        cut_at(house, device, dock, 20 * MIB, 1)
+        cut_at(house, device, dock, 38 * MIB, 2)
+        with house.database.read() as session:
+            assert len(session.scalars(select(Part)).all()) == 2
+        device.gone_after_bytes = None
+        dock.bus.plug(3, device)
+        dock.wait(("done",))
+    with house.database.read() as session:
+        assert session.scalars(select(Part)).all() == []
+    assert list(house.vault.parts()) == []
+
+
+def test_a_part_whose_camera_never_comes_back_goes_after_a_month(
+    house: Installation, clock: SettableClock, tmp_path: Path
+) -> None:
+    device = camera(tmp_path, {name(1): random.Random(12).randbytes(40 * MIB)})
+    with Dock(house) as dock:
+        cut_at(house, device, dock, 20 * MIB, 1)
+    assert len(list(house.vault.parts())) == 1
+    clock.advance(timedelta(days=30))
+    erase_due(house)
+    assert len(list(house.vault.parts())) == 1
+    clock.advance(timedelta(days=2))
+    erase_due(house)
+    assert list(house.vault.parts()) == []
+    assert list(house.settings.key_folder.glob("day-*")) == []
+    with house.database.read() as session:
+        assert session.scalars(select(Part)).all() == []
+
+
+def test_a_camera_taken_off_after_its_copy_frees_its_bay(house: Installation, tmp_path: Path) -> None:
+    device = camera(tmp_path, {name(1): b"x" * 500})
+    with Dock(house) as dock:
+        dock.bus.plug(1, device)
+        dock.wait(("done",))
+        dock.bus.pull(1)
+        (session,) = dock.wait(("taken",))
+    assert session.files_safe == 1
+
+
+def test_a_service_that_stops_leaves_what_it_showed_and_the_next_one_looks_again(
+    house: Installation, tmp_path: Path
+) -> None:
+    device = camera(tmp_path, {name(1): b"x" * 500})
+    with Dock(house) as dock:
+        dock.bus.plug(1, device)
+        dock.wait(("done",))
+    with Dock(house) as dock:
+        dock.bus.plug(1, device)
+        states = [session.state for session in dock.wait(("done", "taken"), count=2)]
+    assert states == ["taken", "done"]

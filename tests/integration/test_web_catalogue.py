@@ -12,7 +12,7 @@ from bwc.catalogue.fleet import UNDOCKED_ALARM
 from bwc.consultation import viewer_of
 from bwc.core.clock import SettableClock, paris_day
 from bwc.core.ids import new_id
-from bwc.db.models import CameraIssue, Recording
+from bwc.db.models import Camera, CameraIssue, Recording
 from bwc.installation import Installation
 from bwc.rules.access import Viewer
 from bwc.web.recordings.query import read_cursor, write_cursor
@@ -115,23 +115,23 @@ def test_counters_are_the_lists_they_head(house: Installation, head: Viewer, clo
     assert found.extract_until == paris_day(now) + timedelta(days=10)
 
 
-def test_custody_names_the_first_checkpoint_that_covers_each_entry(house: Installation) -> None:
+def test_custody_names_the_first_checkpoint_that_covers_each_entry(house: Installation, head: Viewer) -> None:
     first = take(house, b"1").recording_id
     made = house.publish_checkpoint()
     assert made is not None
     second = take(house, b"2").recording_id
-    assert [line.checkpoint for line in custody_of(house, first)] == [made.size]
-    assert [line.checkpoint for line in custody_of(house, second)] == [None]
+    assert [line.checkpoint for line in custody_of(house, head, first)] == [made.size]
+    assert [line.checkpoint for line in custody_of(house, head, second)] == [None]
 
 
 def test_camera_out_for_long_is_late_until_it_is_docked(house: Installation, clock: SettableClock) -> None:
+    with house.database.write() as session:
+        session.execute(update(CameraIssue).values(issued_at=clock.now()))
     assert fleet(house).late == 0
     clock.advance(UNDOCKED_ALARM + timedelta(minutes=1))
     out = sum(item.holder is not None for item in fleet(house).cameras)
     assert fleet(house).late == out > 0
     with house.database.write() as session:
-        from bwc.db.models import Camera
-
         session.execute(update(Camera).values(last_docked_at=clock.now()))
     assert fleet(house).late == 0
 

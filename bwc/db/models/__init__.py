@@ -1,7 +1,7 @@
 """Every table, by subject. Import from here."""
 
 from bwc.db.models.custody import Checkpoint, JournalEntry, LedgerEntry, LedgerHead
-from bwc.db.models.fleet import Bay, Camera, CameraIssue, OffloadFile, OffloadSession
+from bwc.db.models.fleet import Bay, Camera, CameraIssue, OffloadFile, OffloadSession, Part
 from bwc.db.models.jobs import Job
 from bwc.db.models.orders import Order, OrderCommune
 from bwc.db.models.people import Consultation, Habilitation, Person, WebSession
@@ -35,6 +35,7 @@ __all__ = [
     "OffloadSession",
     "Order",
     "OrderCommune",
+    "Part",
     "Person",
     "Recording",
     "RecordingKey",

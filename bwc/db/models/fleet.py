@@ -53,7 +53,8 @@ class Bay(Base):
 class OffloadSession(Base):
     """One stay of one device on one bay.
 
-    `state`: detected, identified, listed, copying, done, refused (unknown or forbidden device), failed, gone.
+    `state`: detected, identified, listed, copying, waiting (disk full), then done, refused (unknown device), failed
+    or gone (pulled out before the end), then taken once a camera whose stay was over has left the bay.
     `error_code` and `message` (French) say why when it is not done. `drift_ms`: camera clock minus reference,
     None when the camera gives no clock; `drift_method` says how it was bounded.
     """
@@ -89,14 +90,13 @@ class OffloadSession(Base):
 class OffloadFile(Base):
     """One file met on a camera in one session.
 
-    `state`: listed, copying, stored, duplicate, deleted, damaged, changed, skipped. `part_*` hold an interrupted
-    copy that a later session may go on from; they are emptied in the transaction that commits the recording.
+    `state`: listed, copying, stored, duplicate, deleted, damaged, changed.
     """
 
     __tablename__ = "offload_file"
     __table_args__ = (
         UniqueConstraint("session_id", "path"),
-        Index("ix_offload_file_resume", "camera_id", "path", "size"),
+        Index("ix_offload_file_known", "camera_id", "path", "size"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -110,6 +110,23 @@ class OffloadFile(Base):
     state: Mapped[str] = mapped_column(String(20), default="listed")
     message: Mapped[str] = mapped_column(String(300), default="")
     recording_id: Mapped[str | None] = mapped_column(ForeignKey("recording.id"))
-    part_name: Mapped[str | None] = mapped_column(String(40))
-    part_key: Mapped[bytes | None] = mapped_column(LargeBinary)
     deleted_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class Part(Base):
+    """An unfinished copy that a later session may go on from: the camera file it is of, and its wrapped key.
+
+    Gone in the transaction that commits the recording; at the latest with its day key, one month after docking.
+    """
+
+    __tablename__ = "part"
+    __table_args__ = (Index("ix_part_file", "serial", "path", "size"),)
+
+    name: Mapped[str] = mapped_column(Id, primary_key=True)
+    serial: Mapped[str] = mapped_column(String(126))
+    path: Mapped[str] = mapped_column(String(1000))
+    size: Mapped[int] = mapped_column(BigInteger)
+    modified: Mapped[str | None] = mapped_column(String(40))
+    head_sha256: Mapped[str] = mapped_column(String(64))
+    day_key_id: Mapped[str] = mapped_column(ForeignKey("day_key.id"), index=True)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)

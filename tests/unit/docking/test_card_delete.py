@@ -11,6 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
+from bwc.docking.card import CardEntry, Volume, open_card
+from bwc.docking.card_delete import delete_file
+from bwc.docking.card_maker import CardSource, make_card
+from bwc.docking.errors import CardError, DeviceGoneError
+from bwc.docking.exfat import ExfatVolume, set_checksum
+from bwc.docking.fat import FatVolume
 from card_helpers import (
     MIB,
     MOMENT,
@@ -24,13 +31,6 @@ from card_helpers import (
     sample_files,
     tool,
 )
-
-from bwc.docking.card import CardEntry, Volume, open_card
-from bwc.docking.card_delete import delete_file
-from bwc.docking.card_maker import CardSource, make_card
-from bwc.docking.errors import CardError, DeviceGoneError
-from bwc.docking.exfat import ExfatVolume, set_checksum
-from bwc.docking.fat import FatVolume
 
 KINDS = ["fat16", "fat32", "exfat", "fat32 fragmented", "exfat fragmented"]
 FILES = sample_files()

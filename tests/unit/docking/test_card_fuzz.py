@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from card_helpers import MIB, MemoryBlocks, mkfs_fat, mtools_fill, own_card
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bwc.core.errors import DeviceError
 from bwc.docking.card import open_card
 from bwc.docking.card_delete import delete_file
+from card_helpers import MIB, MemoryBlocks, mkfs_fat, mtools_fill, own_card
 
 FILES = {
     "DCIM/100MEDIA/film un.mp4": random.Random(1).randbytes(20_000),

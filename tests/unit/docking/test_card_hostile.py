@@ -9,12 +9,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from card_helpers import MIB, MemoryBlocks, digests, expected, own_card, sample_files
 
 from bwc.docking import card, fat
 from bwc.docking.card import open_card
 from bwc.docking.card_delete import delete_file
 from bwc.docking.errors import CardError
+from card_helpers import MIB, MemoryBlocks, digests, expected, own_card, sample_files
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "golden" / "cards"))
 import hostile_cards

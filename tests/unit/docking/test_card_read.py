@@ -9,6 +9,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+
+from bwc.core.errors import InputError
+from bwc.docking.card import open_card
+from bwc.docking.card_maker import CardSource, make_card
+from bwc.docking.errors import CardError, DeviceGoneError, MediumError
+from bwc.docking.exfat import set_checksum
 from card_helpers import (
     LONG_255,
     MIB,
@@ -26,12 +32,6 @@ from card_helpers import (
     tool,
     with_mbr,
 )
-
-from bwc.core.errors import InputError
-from bwc.docking.card import open_card
-from bwc.docking.card_maker import CardSource, make_card
-from bwc.docking.errors import CardError, DeviceGoneError, MediumError
-from bwc.docking.exfat import set_checksum
 
 FILES = sample_files()
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import usb.core
-from usb_helpers import device_on, make_camera, make_image
 
 from bwc.core.errors import DeviceError
 from bwc.docking import monitor as monitor_module
@@ -18,6 +17,7 @@ from bwc.docking import usbio
 from bwc.docking.emulation import EmulatedBus
 from bwc.docking.monitor import Arrived, HotplugMonitor, NetlinkWake, Removed, is_usb_device_event
 from bwc.docking.msc import MassStorage
+from usb_helpers import device_on, make_camera, make_image
 
 
 @pytest.fixture

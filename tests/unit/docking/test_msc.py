@@ -12,7 +12,6 @@ import usb.core
 import usb.util
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from usb_helpers import BLOCKS, device_on, make_camera, make_image, opened, pattern
 
 from bwc.core.errors import DeviceError
 from bwc.docking import scsi
@@ -20,6 +19,7 @@ from bwc.docking.emulated_camera import usb_error
 from bwc.docking.emulation import EmulatedBus
 from bwc.docking.errors import DeviceBusyError, DeviceGoneError, MediumError
 from bwc.docking.msc import BadBlockError, MassStorage, NoMediumError, ProtocolError
+from usb_helpers import BLOCKS, device_on, make_camera, make_image, opened, pattern
 
 
 @pytest.fixture

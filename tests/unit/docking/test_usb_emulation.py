@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import usb.core
 import usb.util
-from usb_helpers import device_on, make_camera, make_image, pattern
 
 from bwc.core.errors import ConfigError, InputError
 from bwc.docking.emulation import (
@@ -23,6 +22,7 @@ from bwc.docking.emulation import (
 )
 from bwc.docking.monitor import HotplugMonitor
 from bwc.docking.msc import MassStorage
+from usb_helpers import device_on, make_camera, make_image, pattern
 
 
 @pytest.fixture

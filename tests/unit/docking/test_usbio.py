@@ -8,13 +8,13 @@ import usb.core
 import usb.util
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from usb_helpers import device_on, make_camera, make_image
 
 from bwc.core.errors import DeviceError
 from bwc.docking import usbio
 from bwc.docking.emulation import EmulatedBus
 from bwc.docking.errors import DeviceBusyError, DeviceGoneError
 from bwc.docking.usbio import StallError, UsbMemoryError, UsbTimeoutError
+from usb_helpers import device_on, make_camera, make_image
 
 
 @pytest.mark.parametrize(

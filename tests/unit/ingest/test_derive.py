@@ -8,12 +8,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from media_helpers import GOLDEN, box, clip, colour_film, index_first, nested
 from PIL import Image
 
 from bwc.core.errors import EvidenceError
 from bwc.ingest.derive import ProxyResult, make_poster, make_proxy, proxy_limits
 from bwc.ingest.sandbox import Limits
+from media_helpers import GOLDEN, box, clip, colour_film, index_first, nested
 
 FRAME = 0.001
 

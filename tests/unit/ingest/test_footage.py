@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import av
 import numpy as np
 import pytest
-from media_helpers import START, clip
 
 from bwc.demonstration.footage import CLUSTER, cut_short, footage, make_footage
+from media_helpers import START, clip
 
 
 def frames(data: bytes) -> list[np.ndarray]:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_helpers import GOLDEN, START, box, clip, colour_film, nested
 
 from bwc.ingest.media_boxes import survey
 from bwc.ingest.media_facts import MediaFacts, clean, degrees, read_facts
 from bwc.ingest.sandbox import Limits
+from media_helpers import GOLDEN, START, box, clip, colour_film, nested
 
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
 

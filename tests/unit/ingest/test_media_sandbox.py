@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from media_helpers import clip
 
 from bwc.core.errors import EvidenceError
 from bwc.ingest import media_wire as wire
 from bwc.ingest.sandbox import Done, Failed, Limits, run
+from media_helpers import clip
 
 TIGHT = Limits(memory=256 << 20, cpu_s=1, wall_s=20.0, output=1 << 20)
 

@@ -77,7 +77,8 @@ class Player {
     document.addEventListener("keydown", (event) => this.key(event));
     for (const name of ["play", "pause", "ended"]) this.video.addEventListener(name, () => this.showPlaying());
     for (const name of ["timeupdate", "seeked", "loadedmetadata"]) this.video.addEventListener(name, () => this.showTime());
-    this.video.addEventListener("error", () => this.trouble("La lecture s'est interrompue. Rechargez la page ; si cela se répète, prévenez le responsable."));
+    this.video.addEventListener("error", () => this.broken());
+    if (this.video.error) this.broken(); // it may have failed before this module ran
     this.everyFrame();
   }
 
@@ -152,6 +153,10 @@ class Player {
       this.video.requestVideoFrameCallback(follow);
     };
     if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(follow);
+  }
+
+  broken() {
+    if (!this.ended) this.trouble("La lecture s'est interrompue. Rechargez la page ; si cela se répète, prévenez le responsable.");
   }
 
   trouble(text) {
