@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +13,13 @@ from typing import Any
 from benchmarks.house import furnish, settings_in
 from benchmarks.machine import program, version
 from benchmarks.measure import Run, Subject, as_json, in_turn, median, process, ratio, table
+from benchmarks.source import MIB, write_source
 
-MIB = 1 << 20
 OURS = "bwc intake"
 INSIDE = "bwc intake, already started"
 NOTES = [
-    "Source read from the page cache by everybody; random bytes; one process a run; one round before is not kept.",
+    "Source read from the page cache by everybody: a second of film, then random bytes. One process a run. One round "
+    "before the others is not kept.",
     "bwc intake: start-up and imports, SHA-256, AES-256-GCM, direct durable write, read-back past the cache with "
     "decryption and a second SHA-256, media facts in a confined child, commit of row, key and ledger entry.",
     "already started: the same runs counted from the call of take_in, as in the service that runs all day.",
@@ -43,11 +43,7 @@ class Bench:
 
     def prepare(self) -> None:
         """Write the source and an installation to copy."""
-        with self.source.open("wb") as file:
-            for _ in range(self.size // MIB):
-                file.write(secrets.token_bytes(MIB))
-            file.flush()
-            os.fsync(file.fileno())
+        write_source(self.source, self.size)
         furnish(settings_in(self.template)).close()
 
     def subjects(self) -> list[Subject]:

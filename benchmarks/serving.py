@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import re
-import secrets
 import socket
 import subprocess
 import sys
@@ -21,12 +20,12 @@ from typing import Any
 from benchmarks.house import furnish, provenance, settings_in
 from benchmarks.machine import program, version
 from benchmarks.measure import ROOT, Run, Subject, as_json, in_turn, median, process, table
+from benchmarks.source import MIB, write_source
 from bwc.cli.supervisor import children, environment
 from bwc.demonstration.accounts import password_file
 from bwc.ingest.intake import take_in
 from bwc.settings import Settings
 
-MIB = 1 << 20
 LOGIN = "responsable"
 PATIENCE_S = 60.0
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -59,15 +58,14 @@ class Server:
 
 def bench(folder: Path, mib: int, rounds: int, seconds: float = 3.0) -> tuple[str, dict[str, Any]]:
     """The table, and every run."""
-    content = secrets.token_bytes(MIB) * mib
     plain = folder / "plain.bin"
-    plain.write_bytes(content)
+    write_source(plain, mib * MIB)
     with ExitStack() as stack:
         servers = [stack.enter_context(_bwc(folder, plain))]
         if program("nginx"):
             servers.append(stack.enter_context(_nginx(folder, plain)))
         subjects = [
-            Subject(_name(server, load), lambda server=server, load=load: _measure(server, load, len(content), seconds))  # type: ignore[misc]
+            Subject(_name(server, load), lambda server=server, load=load: _measure(server, load, mib * MIB, seconds))  # type: ignore[misc]
             for load in LOADS
             for server in servers
         ]

@@ -20,4 +20,4 @@ if [ ! -x "$venv/bin/pip" ] && ! "$python" -m venv "$venv" >/dev/null 2>&1; then
 fi
 echo "Environnement $venv : paquets de $lock…"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$lock"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+PYTHONWARNINGS=ignore "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>&1 | { grep -i error || true; }

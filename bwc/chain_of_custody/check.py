@@ -20,6 +20,7 @@ _BODY = re.compile(
     rb'"t":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)","v":1\}'
 )
 _RECORD = {"n", "action", "actor", "recording", "motive", "recipients", "detail"}
+_TEXT_OR_NULL = (str, type(None))
 _OPERATIONS = frozenset(str(each) for each in Operation)
 BODY_FORM = "canonical JSON of v, n, t, op, c"
 RECORD_FORM = "canonical JSON of n, action, actor, recording, motive, recipients, detail"
@@ -122,7 +123,9 @@ def read_record(raw: bytes) -> dict[str, Any]:
         and isinstance(actor, dict)
         and actor.keys() == {"id", "label"}
         and isinstance(actor["label"], str)
-        and all(each is None or isinstance(each, str) for each in (actor["id"], value["recording"], value["motive"]))
+        and isinstance(actor["id"], _TEXT_OR_NULL)
+        and isinstance(value["recording"], _TEXT_OR_NULL)
+        and isinstance(value["motive"], _TEXT_OR_NULL)
         and isinstance(recipients, list)
         and all(isinstance(each, str) for each in recipients)
         and isinstance(value["detail"], dict)

@@ -58,17 +58,19 @@ def snapshot(database: Database) -> Iterator[Session]:
 
 def entries(session: Session) -> Iterator[StoredEntry]:
     """Every ledger row by increasing `seq`, with its journal row; at most one page in memory."""
-    columns = _columns(session, "j", "operation", "action", "actor_id", "recording_id", "record", "salt")
+    journal_columns = _columns(session, "j", "operation", "action", "actor_id", "recording_id", "record", "salt")
     query = text(
-        f"SELECT e.seq, {_columns(session, 'e', 'body', 'leaf_hash')}, j.seq, {_at(session)}, {columns} "  # noqa: S608
+        f"SELECT e.seq, {_columns(session, 'e', 'body', 'leaf_hash')}, j.seq, {_at(session)}, {journal_columns} "  # noqa: S608
         "FROM ledger_entry e LEFT JOIN journal_entry j ON j.seq = e.seq "
         "WHERE e.seq >= :start ORDER BY e.seq LIMIT :page"
     )
+    plain = _is_sqlite(session)  # CAST … AS BLOB gives bytes or NULL already
     start = _LOWEST
     while start <= _HIGHEST:
         rows = session.execute(query, {"start": start, "page": PAGE}).all()
         for row in rows:
-            journal = None if row[3] is None else StoredJournal(*map(_bytes, row[4:11]))
+            columns = row[4:11]
+            journal = None if row[3] is None else StoredJournal._make(columns if plain else map(_bytes, columns))
             yield StoredEntry(row[0], _bytes(row[1]) or b"", _bytes(row[2]) or b"", journal)
         if len(rows) < PAGE:
             return

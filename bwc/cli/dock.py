@@ -20,6 +20,7 @@ from bwc.docking.offload import Announce, Offload
 from bwc.docking.profiles import Profile, ProfileBook, load_profiles
 from bwc.docking.service import DockingService, recover
 from bwc.installation import Installation
+from bwc.logs import configure_logs
 from bwc.tasks.celery import announce as announce_jobs
 from bwc.tasks.celery import make_celery
 
@@ -50,6 +51,7 @@ def dock(context: Context, folder: Path | None, serial: str, delete: bool, emula
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    configure_logs()
     find = EmulatedDock(house.settings.dock_folder).find if emulated else usbio.find_devices
     DockingService(house, find, announce=announce).run(stop)
 

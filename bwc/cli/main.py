@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +48,7 @@ def main() -> None:
     """Run the command; an expected error is one sentence on standard error and its exit code."""
     from bwc.cli import dock, evidence, install, ledger, run
 
-    configure_logs()
+    configure_logs(logging.WARNING)
     for module in (run, install, dock, evidence, ledger):
         module.register(bwc)
     try:

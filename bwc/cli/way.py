@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -190,6 +191,7 @@ def _derive(this: Walk) -> str:
 
 @contextmanager
 def _server(house: Installation) -> Iterator[http.client.HTTPConnection]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, web_app(house), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -135,7 +135,7 @@ def _left(left: timedelta | None) -> str:
     if left is None:
         return ""
     if left < _MINUTE:
-        return f"moins d'une{NARROW}minute"
+        return f"<{NARROW}1{NARROW}min"
     minutes = -(-left // _MINUTE)
     return f"{minutes}{NARROW}min"
 
