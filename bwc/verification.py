@@ -61,8 +61,7 @@ def verify_store(
             _report(house, fault)
         if progress is not None:
             progress(number + 1, len(items))
-    if share is None or items:
-        _record_run(house, share, len(items), len(faults))
+    _record_run(house, share, len(items), len(faults))
     return len(items), faults
 
 

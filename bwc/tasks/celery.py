@@ -55,7 +55,7 @@ def make_celery(settings: Settings) -> Celery:
         },
         beat_schedule_filename=str(settings.data / "schedule"),
     )
-    _Tasks(settings).register(app)
+    _register(app, settings)
     return app
 
 
@@ -69,51 +69,41 @@ def announce(app: Celery, job_ids: tuple[str, ...]) -> None:
             return
 
 
-class _Tasks:
-    """The tasks, each one line over an act of the layers below."""
+def _register(app: Celery, settings: Settings) -> None:
+    """The tasks, each one line over an act of the layers below. Functions, because Celery counts arguments."""
+    opened: list[Installation] = []
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._open: Installation | None = None
+    def house() -> Installation:
+        if not opened:
+            opened.append(open_installation(settings))
+        return opened[0]
 
-    @property
-    def house(self) -> Installation:
-        if self._open is None:
-            self._open = open_installation(self._settings)
-        return self._open
+    def run_one(job_id: str) -> None:
+        run_job(house(), job_id)
 
-    def _forget(self, **_: Any) -> None:
-        """A forked worker opens its own connections."""
-        self._open = None
-
-    def register(self, app: Celery) -> None:
-        worker_process_init.connect(self._forget, weak=False)
-        worker_ready.connect(lambda **_: app.send_task("bwc.erase_due"), weak=False)
-        app.task(name="bwc.run_job")(self.run_job)
-        app.task(name="bwc.sweep_jobs")(self.sweep_jobs)
-        app.task(name="bwc.erase_due")(self.erase_due)
-        app.task(name="bwc.verify_share")(self.verify_share)
-        app.task(name="bwc.checkpoint")(self.checkpoint)
-        self._app = app
-
-    def run_job(self, job_id: str) -> None:
-        run_job(self.house, job_id)
-
-    def sweep_jobs(self) -> None:
+    def sweep_jobs() -> None:
         """Run a few jobs whose message was lost, or never sent because the broker was down."""
-        for job_id in waiting_jobs(self.house)[:SWEEP]:
-            run_job(self.house, job_id)
+        for job_id in waiting_jobs(house())[:SWEEP]:
+            run_job(house(), job_id)
 
-    def erase_due(self) -> None:
+    def erase() -> None:
         try:
-            erase_due(self.house)
+            erase_due(house())
         except StorageError as error:
             log.warning("erasure.delayed", error=str(error))
 
-    def verify_share(self) -> None:
-        day = paris_day(self.house.clock.now()).toordinal()
-        verify_store(self.house, share=(day % SHARES, SHARES))
+    def verify_share() -> None:
+        day = paris_day(house().clock.now()).toordinal()
+        verify_store(house(), share=(day % SHARES, SHARES))
 
-    def checkpoint(self) -> None:
-        if due(self.house.database, self.house.clock):
-            self.house.publish_checkpoint()
+    def checkpoint() -> None:
+        if due(house().database, house().clock):
+            house().publish_checkpoint()
+
+    app.task(name="bwc.run_job", shared=False)(run_one)
+    app.task(name="bwc.sweep_jobs", shared=False)(sweep_jobs)
+    app.task(name="bwc.erase_due", shared=False)(erase)
+    app.task(name="bwc.verify_share", shared=False)(verify_share)
+    app.task(name="bwc.checkpoint", shared=False)(checkpoint)
+    worker_process_init.connect(lambda **_: opened.clear(), weak=False)  # a forked worker opens its own connections
+    worker_ready.connect(lambda **_: app.send_task("bwc.erase_due"), weak=False)

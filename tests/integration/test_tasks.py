@@ -189,3 +189,61 @@ def test_a_broker_that_is_down_does_not_stop_an_intake(house: Installation, film
     app.conf.broker_connection_timeout = 1
     announce(app, taken.jobs)
     assert set(waiting_jobs(house)) == set(taken.jobs)
+
+
+def test_every_entry_of_the_schedule_can_be_sent_and_does_its_act(
+    house: Installation, film: bytes, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bwc.db.models import Checkpoint, ErasureCertificate, JournalEntry
+
+    monkeypatch.setattr("bwc.tasks.celery.open_installation", lambda settings: house)
+    app = make_celery(house.settings)
+    taken = take(house, film)
+    for entry in app.conf.beat_schedule.values():
+        app.tasks[entry["task"]].apply_async()
+    assert len(list((house.settings.broker_folder / "queue").iterdir())) == len(app.conf.beat_schedule)
+    app.tasks["bwc.sweep_jobs"]()
+    assert derivatives(house) == {"poster", "proxy"}
+    clock.advance(timedelta(minutes=11))
+    app.tasks["bwc.checkpoint"]()
+    app.tasks["bwc.verify_share"]()
+    clock.advance(timedelta(days=31))
+    app.tasks["bwc.erase_due"]()
+    with house.database.read() as session:
+        assert session.scalars(select(Checkpoint)).all()
+        assert session.scalars(select(JournalEntry.seq).where(JournalEntry.action == "store.verified")).all()
+        assert session.scalars(select(ErasureCertificate.recording_id)).all() == [taken.recording_id]
+
+
+def test_beat_sends_the_schedule_to_a_worker_that_signs_the_ledger(house: Installation) -> None:
+    """The real scheduler and the real worker: within a minute or so the ledger is signed by nobody's hand."""
+    from bwc.db.models import Checkpoint
+
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "bwc.tasks.worker",
+        "beat",
+        "--loglevel",
+        "WARNING",
+        "--pidfile",
+        "",
+    ]
+    with (house.settings.data / "beat.log").open("ab") as log, worker(house.settings):
+        beat = subprocess.Popen(
+            [*command, "--pidfile", ""], cwd=ROOT, env=environment(house.settings), stdout=log, stderr=log
+        )
+        try:
+            deadline = time.monotonic() + 150
+            while True:
+                with house.database.read() as session:
+                    if session.scalars(select(Checkpoint)).all():
+                        break
+                assert time.monotonic() < deadline, (house.settings.data / "beat.log").read_text()
+                time.sleep(1)
+        finally:
+            beat.terminate()
+            beat.wait(30)
+    assert b"ERROR" not in (house.settings.data / "beat.log").read_bytes()
