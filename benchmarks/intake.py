@@ -17,6 +17,15 @@ from benchmarks.source import MIB, write_source
 
 OURS = "bwc intake"
 INSIDE = "bwc intake, already started"
+OTHERS = (
+    "bwc vault",
+    "bwc vault, parts alone",
+    "openssl dgst -sha256",
+    "cp + sync",
+    "restic backup",
+    "borg create",
+    "dc3dd hof= + sync",
+)
 NOTES = [
     "Source read from the page cache by everybody: a second of film, then random bytes. One process a run. One round "
     "before the others is not kept.",
@@ -24,6 +33,8 @@ NOTES = [
     "decryption and a second SHA-256, media facts in a confined child, commit of row, key and ledger entry.",
     "already started: the same runs counted from the call of take_in, as in the service that runs all day.",
     "bwc vault: the same without media facts and commit; start-up included.",
+    "parts alone: read, two SHA-256, encrypt, decrypt, direct write, direct read, one after the other on buffers that "
+    "stay in the cache, in one thread: the least CPU this design can take.",
     "openssl: one SHA-256 and nothing else, the limit of one core. cp + sync: a copy made durable, nothing else.",
     "restic (compression off) and borg (repokey, no compression): encrypt, hash, also look for known chunks, which "
     "this job does not need; neither reads back what it wrote.",
@@ -61,6 +72,7 @@ class Bench:
         plans: list[tuple[str, Callable[[], None], Sequence[str], Mapping[str, str]]] = [
             (OURS, self._copy_template, (*ours, "benchmarks.subjects", "intake", source, out), {}),
             ("bwc vault", self._nothing, (*ours, "benchmarks.copying", source, out), {}),
+            ("bwc vault, parts alone", self._nothing, (*ours, "benchmarks.parts", source, out), {}),
             ("openssl dgst -sha256", self._nothing, ("openssl", "dgst", "-sha256", source), {}),
             ("cp + sync", self._nothing, ("sh", "-c", f"cp '{source}' '{copied}' && sync '{copied}'"), {}),
             (
@@ -128,8 +140,7 @@ def bench(folder: Path, mib: int, rounds: int) -> tuple[str, dict[str, Any]]:
         raise RuntimeError("two digests of one file")
     inside = [replace(run, wall_s=run.told["act_wall_s"], cpu_s=run.told["act_cpu_s"]) for run in runs[OURS]]
     rows = [_row(OURS, runs[OURS], runs[OURS], work.size), _row(INSIDE, inside, runs[OURS], work.size)]
-    for name in ("bwc vault", "openssl dgst -sha256", "cp + sync", "restic backup", "borg create", "dc3dd hof= + sync"):
-        rows.append(_row(name, runs.get(name, []), runs[OURS], work.size))
+    rows += [_row(name, runs.get(name, []), runs[OURS], work.size) for name in OTHERS]
     header = ("subject", "GB/s", "CPU s/GB", "peak RSS MB", "wall / ours", "CPU / ours")
     title = f"Intake of one file of {mib} MiB, medians of {rounds} rounds"
     return table(title, header, rows, [*NOTES, _versions()]), as_json(runs)

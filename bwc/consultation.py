@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from bwc.chain_of_custody.journal import Actor, Event, Operation
 from bwc.core.errors import InputError, RefusedError, StorageError
 from bwc.core.ids import new_id
-from bwc.db.models import Consultation, Person, Recording, RecordingKey
+from bwc.db.models import Consultation, Person, Recording, RecordingKey, WebSession
 from bwc.installation import Installation
 from bwc.rules.access import Act, Role, Viewed, Viewer, check_motive, may_consult
 from bwc.rules.decision import Refused
@@ -92,11 +92,16 @@ def open_consultation(
 
 @dataclass(frozen=True)
 class Image:
-    """An open image: a seekable binary file that decrypts as it is read, its size in bytes and its media type."""
+    """An open image: a seekable binary file that decrypts as it is read, its size in bytes and its media type.
+
+    `until` is the end of the consultation or of the term, whichever comes first. Who reads for longer than a
+    moment asks `still_open` again and again.
+    """
 
     file: io.RawIOBase
     size: int
     media_type: str
+    until: datetime
 
 
 def open_image(house: Installation, consultation_id: str, *, person_id: str, session_sha256: str, kind: str) -> Image:
@@ -106,27 +111,51 @@ def open_image(house: Installation, consultation_id: str, *, person_id: str, ses
     over, when the person lost his ground, when the term ran out; InputError when there is no such image;
     EvidenceError, later, from the file's reads, when stored bytes do not authenticate.
     """
-    now = house.clock.now()
     with house.database.read() as session:
-        consultation = session.get(Consultation, consultation_id)
-        if consultation is None or consultation.person_id != person_id:
-            raise RefusedError("foreign consultation", person="Cette consultation n'est pas la vôtre.")
-        if consultation.session_sha256 != session_sha256 or now >= consultation.ends_at:
-            raise RefusedError(
-                "consultation over",
-                person="La consultation est terminée : indiquez à nouveau un motif.",
-                code="BWC-ACC-6",
-            )
-        person, recording = _both(session, person_id, consultation.recording_id)
-        decision = may_consult(viewer_of(person), viewed_of(recording), now)
-        if isinstance(decision, Refused):
-            raise RefusedError("no ground any more", person=decision.reason, code=decision.rule)
+        consultation, recording = _opened(session, consultation_id, person_id, session_sha256, house.clock.now())
+        until = min(consultation.ends_at, term_of(recording).ends_at)
         wrapped = session.get(RecordingKey, recording.id)
         if wrapped is None:
             raise StorageError(f"no key for {recording.id}", code="key_gone")
         name, context, size, media_type = _image(recording, kind)
         key = house.keys.unwrap(wrapped.day_key_id, recording.id, wrapped.wrapped)
-    return Image(house.vault.open(name, key, context), size, media_type)
+    return Image(house.vault.open(name, key, context), size, media_type, until)
+
+
+def still_open(house: Installation, consultation_id: str, *, person_id: str, session_sha256: str) -> bool:
+    """Whether an image under way may go on at this instant: every condition of `open_image`, and the web session
+    of that digest neither revoked nor over.
+    """
+    now = house.clock.now()
+    with house.database.read() as session:
+        row = session.get(WebSession, session_sha256)
+        if row is None or row.person_id != person_id or row.revoked_at is not None or now >= row.ends_at:
+            return False
+        try:
+            _opened(session, consultation_id, person_id, session_sha256, now)
+        except (RefusedError, InputError):
+            return False
+    return True
+
+
+def _opened(
+    session: Session, consultation_id: str, person_id: str, session_sha256: str, now: datetime
+) -> tuple[Consultation, Recording]:
+    """The consultation and its recording, every condition of reading an image checked at `now`."""
+    consultation = session.get(Consultation, consultation_id)
+    if consultation is None or consultation.person_id != person_id:
+        raise RefusedError("foreign consultation", person="Cette consultation n'est pas la vôtre.")
+    if consultation.session_sha256 != session_sha256 or now >= consultation.ends_at:
+        raise RefusedError(
+            "consultation over",
+            person="La consultation est terminée : indiquez à nouveau un motif.",
+            code="BWC-ACC-6",
+        )
+    person, recording = _both(session, person_id, consultation.recording_id)
+    decision = may_consult(viewer_of(person), viewed_of(recording), now)
+    if isinstance(decision, Refused):
+        raise RefusedError("no ground any more", person=decision.reason, code=decision.rule)
+    return consultation, recording
 
 
 def _image(recording: Recording, kind: str) -> tuple[str, str, int, str]:

@@ -17,6 +17,7 @@ from sqlalchemy import delete, select, union
 from sqlalchemy.orm import Session
 
 from bwc.chain_of_custody.journal import SYSTEM_ACTOR, Event, Operation
+from bwc.clock_guard import check_clock
 from bwc.consultation import term_of
 from bwc.core.clock import iso_utc, paris_day
 from bwc.core.errors import StorageError
@@ -67,7 +68,11 @@ def due_recordings(house: Installation) -> list[Due]:
 
 
 def erase_due(house: Installation) -> list[str]:
-    """Erase everything due, finish what a crash left half done; returns the recordings erased by this call."""
+    """Erase everything due, finish what a crash left half done; returns the recordings erased by this call.
+
+    Raises ClockError, with nothing begun, when the machine's clock is not believed (BWC-CLK-1, BWC-CLK-2).
+    """
+    check_clock(house)
     started = [due.recording_id for due in due_recordings(house) if _destroy_key(house, due.recording_id)]
     _expire_parts(house)
     finished = finish_erasures(house)

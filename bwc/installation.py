@@ -100,7 +100,7 @@ def initialise(
         RootKey.create_file(settings.root_key_file, outside=settings.data)
     if known is None:
         with database.write() as session:
-            town = write_town(session, file, demonstration=demonstration is not None)
+            town = write_town(session, file, clock.now(), demonstration=demonstration is not None)
             if demonstration is not None:
                 write_demonstration(session, demonstration, clock, password_hashes or {})
             Ledger(clock).append(session, _first_entry(town))

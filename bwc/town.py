@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import tomllib
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -151,7 +151,7 @@ def _read(path: Path, kind: type[Part]) -> Part:
         ) from error
 
 
-def write_town(session: Session, file: TownFile, *, demonstration: bool) -> models.Town:
+def write_town(session: Session, file: TownFile, now: datetime, *, demonstration: bool) -> models.Town:
     """Put a town into an empty database; returns its row, whose `origin` names the ledger for ever."""
     part = file.town
     for commune in file.communes:
@@ -166,6 +166,7 @@ def write_town(session: Session, file: TownFile, *, demonstration: bool) -> mode
         post=part.post,
         origin=f"bwc/{part.siret}/{secrets.token_hex(8)}",
         demonstration=demonstration,
+        clock_believed_at=now,
         archives_agreement=part.archives_agreement or None,
     )
     session.add(town)

@@ -1,4 +1,5 @@
-"""Verification of the store: every byte read back from disk, decrypted, and held against the catalogue.
+"""Verification of the store: every byte read back from disk, decrypted, and held against the catalogue; the
+catalogue's rows held against the ledger (`verification_rows`).
 
 A thirtieth every night reads the whole store once a month; `bwc verify` reads all of it. Findings are incidents and
 ledger entries, never repaired silently.
@@ -11,24 +12,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bwc.chain_of_custody.journal import SYSTEM_ACTOR, Event, Operation
 from bwc.core.errors import BwcError
 from bwc.core.ids import new_id
 from bwc.db.models import Derivative, Incident, Recording, RecordingKey
 from bwc.installation import Installation
+from bwc.verification_rows import Fault, check_rows
+
+__all__ = ["Fault", "verify_store"]
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One container that is not what the catalogue says: `what` is `original`, `poster` or `proxy`."""
-
-    recording_id: str
-    what: str
-    error: str
 
 
 @dataclass(frozen=True)
@@ -47,18 +42,21 @@ def verify_store(
     share: tuple[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[int, list[Fault]]:
-    """Read back the whole store, or the share `(n, of)` of it; returns containers checked and faults found.
+    """Check rows, then read back the whole store, or the share `(n, of)` of both; returns containers read and faults.
 
     A recording's share is by the digest of its id, so that `of` runs with n = 0 … of-1 read everything once.
     `progress` gets (containers done, containers in all).
     """
-    items = [item for item in _items(house) if share is None or _in_share(item.recording_id, share)]
     faults = []
+    for fault in check_rows(house, lambda recording_id: share is None or _in_share(recording_id, share)):
+        faults.append(fault)
+        _report(house, fault)
+    items = [item for item in _items(house) if share is None or _in_share(item.recording_id, share)]
     for number, item in enumerate(items):
-        fault = _check(house, item)
-        if fault is not None:
-            faults.append(fault)
-            _report(house, fault)
+        damage = _check(house, item)
+        if damage is not None:
+            faults.append(damage)
+            _report(house, damage)
         if progress is not None:
             progress(number + 1, len(items))
     _record_run(house, share, len(items), len(faults))
@@ -66,8 +64,10 @@ def verify_store(
 
 
 def _items(house: Installation) -> Iterator[_Item]:
-    with house.database.read() as session:
-        for row in session.scalars(select(Recording).where(Recording.state.in_(("held", "quarantined")))).all():
+    living = Recording.state.in_(("held", "quarantined"))
+    originals = select(Recording.id, Recording.vault_name, Recording.sha256, Recording.size).where(living)
+    with house.database.read() as session:  # these columns alone: a row elsewhere unreadable must not stop the reading
+        for row in session.execute(originals).all():
             yield _Item(row.id, "original", row.vault_name, row.id, row.sha256, row.size)
         for made in session.scalars(select(Derivative)).all():
             yield _Item(made.recording_id, made.kind, made.vault_name, made.id, made.sha256, made.size)
@@ -81,8 +81,8 @@ def _in_share(recording_id: str, share: tuple[int, int]) -> bool:
 def _check(house: Installation, item: _Item) -> Fault | None:
     with house.database.read() as session:
         wrapped = session.get(RecordingKey, item.recording_id)
-        row = session.get(Recording, item.recording_id)
-    if row is None or row.state in {"erasing", "erased"}:
+        state = session.scalar(select(Recording.state).where(Recording.id == item.recording_id))
+    if state is None or state in {"erasing", "erased"}:
         return None  # erased while we walked
     if wrapped is None:
         return Fault(item.recording_id, item.what, "its key is missing")
@@ -95,30 +95,43 @@ def _check(house: Installation, item: _Item) -> Fault | None:
         return Fault(item.recording_id, item.what, f"SHA-256 is {found}, catalogue says {item.sha256}")
     if item.what == "original":
         with house.database.write() as session:
-            held = session.get(Recording, item.recording_id)
-            if held is not None:
-                held.verified_at = house.clock.now()
+            this = update(Recording).where(Recording.id == item.recording_id)
+            session.execute(this.values(verified_at=house.clock.now()))
     return None
+
+
+_FRENCH = {"row": "la fiche", "certificate": "le certificat d'effacement"}
 
 
 def _report(house: Installation, fault: Fault) -> None:
     log.error("verification.fault", recording=fault.recording_id, what=fault.what, error=fault.error)
+    which = f" ({fault.column})" if fault.column else ""
+    text = f"Contrôle d'intégrité : {_FRENCH.get(fault.what, fault.what)} de {fault.recording_id} n'est plus conforme"
+    detail = {"what": fault.what, "error": fault.error}
+    if fault.column:
+        detail["column"] = fault.column
     with house.database.write() as session:
-        text = f"Contrôle d'intégrité : {fault.what} de {fault.recording_id} n'est plus conforme."
+        about: str | None = session.scalar(select(Recording.id).where(Recording.id == fault.recording_id))
+        if about is None:  # the row is gone, or its id was never one: named in the text alone
+            detail["recording"] = fault.recording_id
         session.add(
             Incident(
-                id=new_id(), kind="integrity", text=text, recording_id=fault.recording_id, opened_at=house.clock.now()
+                id=new_id(),
+                kind="integrity",
+                text=f"{text[:450]}{which}.",
+                recording_id=about,
+                opened_at=house.clock.now(),
             )
         )
-        detail = {"what": fault.what, "error": fault.error}
-        event = Event(
-            Operation.SYSTEME,
-            "recording.integrity_failed",
-            SYSTEM_ACTOR,
-            recording_id=fault.recording_id,
-            detail=detail,
-        )
-        house.ledger.append(session, event)
+        house.ledger.append(session, _event(about, detail))
+
+
+def _event(recording_id: str | None, detail: dict[str, str]) -> Event:
+    action = "recording.integrity_failed"
+    try:
+        return Event(Operation.SYSTEME, action, SYSTEM_ACTOR, recording_id=recording_id, detail=detail)
+    except ValueError:  # an edited id is none the ledger may carry
+        return Event(Operation.SYSTEME, action, SYSTEM_ACTOR, detail={**detail, "recording": str(recording_id)})
 
 
 def _record_run(house: Installation, share: tuple[int, int] | None, checked: int, faults: int) -> None:

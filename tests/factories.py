@@ -10,12 +10,22 @@ from typing import Any
 
 from sqlalchemy import select
 
+from bwc.chain_of_custody.journal import Actor
+from bwc.clock_guard import confirm_clock
+from bwc.core.clock import SettableClock
 from bwc.db.models import Camera, Person, Recording
 from bwc.ingest.intake import Provenance, Taken, take_in
 from bwc.installation import Installation
 
 ROOT = Path(__file__).parent.parent
 NOW = datetime(2026, 11, 22, 17, 42, tzinfo=UTC)  # 18:42 in Paris, a Sunday
+
+
+def at(house: Installation, instant: datetime) -> None:
+    """Put the house's clock at `instant`, and have a person confirm it: a jump is not believed by itself."""
+    assert isinstance(house.clock, SettableClock)
+    house.clock.instant = instant
+    confirm_clock(house, Actor(None, "test"))
 
 
 def camera(house: Installation, label: str = "CAM-07") -> Camera:

@@ -7,7 +7,7 @@ from bwc.catalogue.conformity import Point, conformity
 from bwc.catalogue.counters import Counter, Counters, Docking, counters, dockings_of, open_incidents
 from bwc.catalogue.fleet import FleetCamera, FleetState, fleet
 from bwc.catalogue.journal import JournalFilter, JournalLine, JournalPage, custody_of, journal_page
-from bwc.catalogue.people import people, person_by_login, wearers
+from bwc.catalogue.people import people, person_by_login, signed_in_from, wearers
 from bwc.catalogue.recordings import (
     Cursor,
     RecordingFilter,
@@ -42,5 +42,6 @@ __all__ = [
     "open_incidents",
     "people",
     "person_by_login",
+    "signed_in_from",
     "wearers",
 ]

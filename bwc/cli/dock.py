@@ -18,7 +18,7 @@ from bwc.docking.emulation import EmulatedDock
 from bwc.docking.folder import FolderTransport
 from bwc.docking.offload import Announce, Offload
 from bwc.docking.profiles import Profile, ProfileBook, load_profiles
-from bwc.docking.service import DockingService, recover
+from bwc.docking.service import DockingService, alone_on_the_dock, recover
 from bwc.installation import Installation
 from bwc.logs import configure_logs
 from bwc.tasks.celery import announce as announce_jobs
@@ -57,7 +57,9 @@ def dock(context: Context, folder: Path | None, serial: str, delete: bool, emula
 
 
 def _folder(house: Installation, folder: Path, serial: str, delete: bool, announce: Announce, as_json: bool) -> None:
-    recover(house)
+    with alone_on_the_dock(house) as alone:
+        if alone:
+            recover(house)
     transport = FolderTransport(folder, serial)
     offload = Offload(
         house,

@@ -98,7 +98,7 @@ def erase(context: Context, due: bool, dry_run: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
 def verify(context: Context, share: str | None, as_json: bool) -> None:
-    """Relit et déchiffre le coffre, compare chaque empreinte au catalogue. Sortie 4 au premier écart."""
+    """Relit et déchiffre le coffre, compare empreintes et fiches au registre. Sortie 4 au moindre écart."""
     part = None
     if share is not None:
         number, _, of = share.partition("/")
@@ -116,7 +116,11 @@ def verify(context: Context, share: str | None, as_json: bool) -> None:
         print_json({"checked": checked, "faults": [vars(fault) for fault in faults]})
     else:
         for fault in faults:
-            click.secho(f"ALTÉRÉ  {fault.recording_id}  {fault.what} : {fault.error}", fg="red")
-        click.echo(f"{checked} conteneur(s) relus, {len(faults)} écart(s).")
+            click.secho(f"ALTÉRÉ  {fault.recording_id}  {fault.person or f'{fault.what} : {fault.error}'}", fg="red")
+        rows = sum(fault.what in {"row", "certificate"} for fault in faults)
+        click.echo(
+            f"{checked} conteneur(s) relus, {len(faults) - rows} écart(s) ; "
+            f"fiches et certificats comparés au registre, {rows} écart(s)."
+        )
     if faults:
         sys.exit(exit_code(EvidenceError("")))

@@ -14,6 +14,8 @@ import click
 from sqlalchemy import func, select
 
 from bwc.cli.main import Context, print_json, table
+from bwc.clock_guard import confirm_clock
+from bwc.core.clock import PARIS
 from bwc.core.errors import BwcError, ConfigError, exit_code
 from bwc.db import schema
 from bwc.db.models import Incident, Job, Order, Recording
@@ -21,14 +23,14 @@ from bwc.demonstration.accounts import initialise_demonstration
 from bwc.docking import usbio
 from bwc.erasure import due_recordings
 from bwc.installation import Installation, initialise
-from bwc.people import add_camera, add_habilitation, add_person
+from bwc.people import COMMAND_LINE, add_camera, add_habilitation, add_person
 from bwc.rules.access import Role
 from bwc.web.auth.passwords import hash_password
 
 
 def register(group: click.Group) -> None:
     """Add the commands."""
-    for command in (init, person, camera, doctor):
+    for command in (init, person, camera, clock, doctor):
         group.add_command(command)
 
 
@@ -122,6 +124,19 @@ def camera_add(context: Context, label: str, serial: str, model: str) -> None:
     """Met une caméra en service, dans la limite du nombre de l'arrêté."""
     add_camera(context.house, label=label, serial=serial, model=model)
     click.echo(f"{label} en service.")
+
+
+@click.group()
+def clock() -> None:
+    """Heure du serveur."""
+
+
+@clock.command("confirm")
+@click.pass_obj
+def clock_confirm(context: Context) -> None:
+    """Atteste que l'heure du serveur est juste : la station et les effacements reprennent."""
+    confirm_clock(context.house, COMMAND_LINE)
+    click.echo(f"Heure confirmée : {context.house.clock.now().astimezone(PARIS):%d/%m/%Y %H:%M:%S}.")
 
 
 @click.command()

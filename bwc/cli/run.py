@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bwc.cli.main import Context
-from bwc.cli.supervisor import Supervisor, already_running, children
+from bwc.cli.supervisor import Supervisor, alone, children
 from bwc.cli.way import walk
 from bwc.demonstration.accounts import initialise_demonstration, logins, password_file
 from bwc.demonstration.film import missing
@@ -32,9 +32,14 @@ def register(group: click.Group) -> None:
 def up(context: Context, demo: bool, port: int | None) -> None:
     """Démarre tout : web, travaux, calendrier, station. Ctrl-C arrête tout proprement."""
     settings = context.settings.model_copy(update={"port": port} if port else {})
-    if already_running(settings):
-        click.echo(f"Déjà démarré : {address(settings)}")
-        return
+    with alone(settings) as first:
+        if first:
+            _up(settings, demo=demo)
+        else:
+            click.echo(f"Déjà démarré : {address(settings)}")
+
+
+def _up(settings: Settings, *, demo: bool) -> None:
     emulated = demo or settings.demonstration or not usbio.has_usb_bus()
     house = initialise_demonstration(settings, hash_password) if emulated else initialise(settings)
     house.publish_checkpoint()

@@ -13,7 +13,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -69,14 +70,24 @@ def environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **mine}
 
 
-def already_running(settings: Settings) -> bool:
-    """Whether a supervisor holds this data folder; raises ConfigError when something else holds the port."""
-    if settings.data.is_dir():
-        with (settings.data / ".up").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+@contextmanager
+def alone(settings: Settings) -> Iterator[bool]:
+    """Held by one `bwc up` from before it initialises until it stops; gives False when another holds the folder.
+
+    Raises ConfigError when another program holds the port.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (settings.data / ".up").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        _check_port(settings)
+        yield True
+
+
+def _check_port(settings: Settings) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -86,7 +97,6 @@ def already_running(settings: Settings) -> bool:
                 f"cannot listen on {settings.host}:{settings.port}: {error}",
                 person=f"Le port {settings.port} est pris par un autre programme : choisissez-en un avec --port.",
             ) from error
-    return False
 
 
 class Supervisor:
@@ -103,18 +113,16 @@ class Supervisor:
     def run(self, ready: Callable[[], None]) -> None:
         """Start everything, call `ready` once the web answers, keep everything running until told to stop."""
         self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self._settings.data / ".up").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: self._stop.set())
-            try:
-                for child in self._kept:
-                    self._start(child)
-                if self._answers():
-                    ready()
-                self._watch()
-            finally:
-                self._stop_all()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stop.set())
+        try:
+            for child in self._kept:
+                self._start(child)
+            if self._answers():
+                ready()
+            self._watch()
+        finally:
+            self._stop_all()
 
     def _start(self, child: Child) -> None:
         out: IO[bytes] = (self._logs / f"{child.name}.log").open("ab")

@@ -28,6 +28,7 @@ from werkzeug.serving import make_server
 
 from bwc.chain_of_custody.verify import verify_ledger
 from bwc.cli.main import table
+from bwc.clock_guard import ClockError, confirm_clock
 from bwc.consultation import term_of
 from bwc.core.clock import SettableClock, SystemClock
 from bwc.db.models import Consultation, ErasureCertificate, Job, OffloadSession, Recording, RecordingKey
@@ -38,6 +39,7 @@ from bwc.docking.emulation import EmulatedDock, put, take
 from bwc.docking.service import DockingService
 from bwc.erasure import erase_due
 from bwc.installation import Installation, open_installation
+from bwc.people import COMMAND_LINE
 from bwc.settings import Settings
 from bwc.tasks.jobs import run_job, waiting_jobs
 from bwc.verification import verify_store
@@ -277,6 +279,8 @@ def _erase(this: Walk) -> str:
     key = this.house.keys.unwrap(day_key_id, row.id, wrapped)
     plain = _plaintext(this.house, row)
     this.clock.instant = term_of(row).ends_at - timedelta(seconds=1)
+    _must(_refused(lambda: erase_due(this.house)), "un bond de l'horloge a été cru")
+    confirm_clock(this.house, COMMAND_LINE)
     _must(erase_due(this.house) == [], "effacé avant 24 h du dernier jour")
     this.clock.instant = term_of(row).ends_at
     _must(erase_due(this.house) == [row.id], "pas exactement cet enregistrement")
@@ -286,6 +290,14 @@ def _erase(this: Walk) -> str:
     traces = _traces(this.settings.data, (wrapped, key, key.hex().encode(), plain[1000:1064]))
     _must(not traces, f"traces dans {traces}")
     return f"{row.size / 1e6:.1f} Mo, certificat {certificate.id[-8:]}, aucune trace de la clé ni des images"
+
+
+def _refused(act: Callable[[], object]) -> bool:
+    try:
+        act()
+    except ClockError:
+        return True
+    return False
 
 
 def _traces(folder: Path, needles: tuple[bytes, ...]) -> list[str]:

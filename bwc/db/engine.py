@@ -15,7 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+
+from bwc.core.errors import StorageError
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -48,9 +51,19 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session for one act; committed at the end, rolled back whole on any error."""
-        with self._writers.begin() as session:
-            yield session
+        """A session for one act; committed at the end, rolled back whole on any error.
+
+        Raises StorageError when the database is locked, full or gone.
+        """
+        try:
+            with self._writers.begin() as session:
+                yield session
+        except OperationalError as error:
+            raise StorageError(
+                f"database cannot take a write: {error.orig}",
+                code="database_busy",
+                person="La base de données ne répond pas. Rien n'est perdu ; l'acte sera repris.",
+            ) from error
 
     def forget_deleted_bytes(self, patience_s: float = 20.0) -> bool:
         """Make deleted rows unreadable in the files of the database: on SQLite, fold the WAL into the file and

@@ -19,7 +19,12 @@ from bwc.docking.card import MAX_DEPTH, MAX_ENTRIES, display_name
 from bwc.docking.errors import ChangedError, DeviceGoneError, MediumError
 from bwc.docking.transport import CameraFile, Identity
 
-_SEEN = tuple[tuple[str, ...], int, int, int]  # names from the root, inode, size, mtime in ns
+_SEEN = tuple[tuple[str, ...], tuple[int, ...]]  # names from the root, and what `_state` says of the file
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is replaced, resized or written, even with its date put back."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class _FolderFile(io.RawIOBase):
@@ -89,7 +94,7 @@ class FolderTransport:
                 if path in self._seen or len(self._seen) >= MAX_ENTRIES:
                     self._damage.append(f"not listed: {path!r}")
                     continue
-                self._seen[path] = (names, status.st_ino, status.st_size, status.st_mtime_ns)
+                self._seen[path] = (names, _state(status))
                 modified = datetime.fromtimestamp(status.st_mtime, UTC)
                 found.append(CameraFile(path, status.st_size, modified))
         except OSError as error:
@@ -106,21 +111,21 @@ class FolderTransport:
 
     def open(self, file: CameraFile, offset: int = 0) -> io.RawIOBase:
         """Bytes of a listed file; raises ChangedError when it is no longer the file that was listed."""
-        names, inode, size, mtime = self._listed(file)
+        names, state = self._listed(file)
         fd = self._open_at(names, os.O_RDONLY)
         status = os.fstat(fd)
-        if (status.st_ino, status.st_size, status.st_mtime_ns) != (inode, size, mtime):
+        if _state(status) != state:
             os.close(fd)
             raise ChangedError(f"{file.path!r} changed since it was listed")
         return _FolderFile(fd, offset)
 
     def delete(self, file: CameraFile) -> None:
         """Remove a listed file, if it is still that file, and make its folder durable."""
-        names, inode, size, mtime = self._listed(file)
+        names, state = self._listed(file)
         parent = self._folder_at(names[:-1])
         try:
             status = os.stat(names[-1], dir_fd=parent, follow_symlinks=False)
-            if (status.st_ino, status.st_size, status.st_mtime_ns) != (inode, size, mtime):
+            if _state(status) != state:
                 raise ChangedError(f"{file.path!r} changed since it was listed")
             os.unlink(names[-1], dir_fd=parent)
             os.fsync(parent)

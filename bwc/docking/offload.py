@@ -13,33 +13,36 @@ from collections.abc import Callable
 from datetime import datetime
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from bwc.chain_of_custody.journal import SYSTEM_ACTOR, Event, Operation
+from bwc.clock_guard import check_clock
 from bwc.core.clock import as_utc, iso_utc
-from bwc.core.digests import sha256
 from bwc.core.errors import BwcError, DeviceError, StorageError
 from bwc.core.ids import new_id
 from bwc.db.models import Camera, Incident, OffloadFile, OffloadSession, Recording
+from bwc.docking.emptying import Emptying
 from bwc.docking.errors import CardError, ChangedError, DeviceGoneError, MediumError
 from bwc.docking.fleet import open_issue
 from bwc.docking.profiles import Profile
 from bwc.docking.progress import Progress
-from bwc.docking.resume import FileIdentity, Parts
-from bwc.docking.transport import CameraFile, Identity, Transport
-from bwc.ingest.intake import Attempt, Provenance, Taken, known_copy, take_in
+from bwc.docking.resume import FileIdentity, Parts, head_digest
+from bwc.docking.transport import CameraFile, Identity, Transport, stored_path
+from bwc.ingest.intake import Attempt, Provenance, Taken, prove_kept, still_kept, take_in
 from bwc.installation import Installation
-from bwc.rules.custody import CopyFacts, may_delete_from_camera
-from bwc.rules.decision import Refused
-from bwc.rules.retention import claimed_instant
+from bwc.rules.retention import claimed_instant, recording_day
 
 log = structlog.get_logger()
 
-HEAD_BYTES = 65_536
 READ_BYTES = 1 << 20
+LIST_BATCH = 2000
+LARGEST = 2**62  # a lying card's sizes stop here: they must fit a column
 REPORT_EVERY_S = 0.5
 RETRY_AFTER_S = 15.0
+
+UNKNOWN = "Appareil inconnu : il n'est pas lu. Prévenez le responsable."
+UNEXPECTED = "Erreur inattendue : rien n'est effacé de la caméra. Prévenez l'administrateur."
 
 Announce = Callable[[tuple[str, ...]], None]
 
@@ -70,6 +73,7 @@ class Offload:
         self._wipe = wipe if wipe is not None else (profile is not None and profile.wipe == "fs-delete")
         self._progress = Progress()
         self._parts = Parts(house)
+        self._docking_believed = False
         self._docked_at: datetime = house.clock.now()
         self.session_id = new_id()
 
@@ -77,7 +81,7 @@ class Offload:
         """Go through the whole stay; returns the session's last state."""
         camera = self._open_session()
         if self._profile is None:
-            return self._refuse("unknown_device", "Appareil inconnu : il n'est pas lu. Prévenez le responsable.")
+            return self._refuse("unknown_device", UNKNOWN)
         self._model = self._profile
         while True:
             try:
@@ -94,6 +98,10 @@ class Offload:
                 log.error("offload.failed", session=self.session_id, error=str(error), code=error.code)
                 self._incident("offload_failed", f"Baie {self._bay} : {error.person}", camera)
                 return self._close("failed", error.person, error.code)
+            except Exception:
+                log.exception("offload.crashed", session=self.session_id)
+                self._incident("offload_failed", f"Baie {self._bay} : {UNEXPECTED}", camera)
+                return self._close("failed", UNEXPECTED, "unexpected")
 
     # The session's row
 
@@ -116,8 +124,6 @@ class Offload:
                     drift_method="not_measurable",
                 )
             )
-            if camera is not None:
-                camera.last_docked_at = now
             detail = {
                 "session": self.session_id,
                 "bay": self._bay,
@@ -178,6 +184,7 @@ class Offload:
     # The way of the files
 
     def _offload(self, camera: Camera | None) -> None:
+        self._believe_docking(camera)
         self._state("identified")
         transport = self._connect()
         try:
@@ -189,42 +196,58 @@ class Offload:
                 self._incident("card_damaged", f"Baie {self._bay} : {CardError.person}", camera)
             self._progress = Progress(started=time.monotonic())
             for file in files:
-                self._one(transport, file, rows[file.path], camera, card_damaged=bool(damage))
+                self._one(transport, file, rows[stored_path(file.path)], camera, card_damaged=bool(damage))
             self._settle(transport, camera, damaged=bool(damage))
         finally:
             transport.close()
+
+    def _believe_docking(self, camera: Camera | None) -> None:
+        """Take the docking's instant from a clock that is believed; raises ClockError until it is."""
+        check_clock(self._house)
+        if not self._docking_believed:
+            self._docking_believed = True
+            self._docked_at = self._house.clock.now()
+            with self._house.database.write() as session:
+                if camera is not None:
+                    session.get_one(Camera, camera.id).last_docked_at = self._docked_at
 
     def _wanted(self, file: CameraFile) -> bool:
         return self._model.wants(file.path)
 
     def _list(self, files: list[CameraFile], camera: Camera | None) -> dict[str, str]:
-        """Write the list of files; returns the id of each path's row. A second attempt finds the first one's rows."""
-        rows: dict[str, str] = {}
-        with self._house.database.write() as session:
-            known = {
-                row.path: row
-                for row in session.scalars(select(OffloadFile).where(OffloadFile.session_id == self.session_id))
+        """Write the list of files, some thousands a transaction so that nobody waits long for the database; returns
+        the id of each path's row. A second attempt in one stay finds the first one's rows.
+        """
+        with self._house.database.read() as session:
+            known = select(OffloadFile.path, OffloadFile.id).where(OffloadFile.session_id == self.session_id)
+            rows = {row.path: row.id for row in session.execute(known)}
+        new = [
+            {
+                "id": new_id(),
+                "session_id": self.session_id,
+                "camera_id": camera.id if camera else None,
+                "position": position,
+                "path": stored_path(file.path),
+                "size": min(file.size, LARGEST),
+                "modified": file.modified.isoformat() if file.modified else None,
+                "state": "listed",
+                "message": "",
             }
-            for position, file in enumerate(files):
-                row = known.get(file.path[:1000])
-                if row is None:
-                    row = OffloadFile(
-                        id=new_id(),
-                        session_id=self.session_id,
-                        camera_id=camera.id if camera else None,
-                        position=position,
-                        path=file.path[:1000],
-                        size=min(file.size, 2**62),
-                        modified=file.modified.isoformat() if file.modified else None,
-                    )
-                    session.add(row)
-                rows[file.path] = row.id
-            session_row = session.get_one(OffloadSession, self.session_id)
-            session_row.files_total = len(files)
-            session_row.bytes_total = sum(min(file.size, 2**62) for file in files)
-            session_row.bytes_done = 0
-            session_row.state = "copying" if files else "listed"
-            session_row.message, session_row.error_code = "", None
+            for position, file in enumerate(files)
+            if stored_path(file.path) not in rows
+        ]
+        for start in range(0, len(new), LIST_BATCH):
+            with self._house.database.write() as session:
+                session.execute(insert(OffloadFile), new[start : start + LIST_BATCH])
+        rows |= {str(row["path"]): str(row["id"]) for row in new}
+        self._update(
+            files_total=len(files),
+            bytes_total=min(sum(min(file.size, LARGEST) for file in files), LARGEST),
+            bytes_done=0,
+            state="copying" if files else "listed",
+            message="",
+            error_code=None,
+        )
         return rows
 
     def _one(
@@ -239,22 +262,31 @@ class Offload:
         except DeviceGoneError:
             raise
         except (MediumError, CardError, ChangedError) as error:
-            state = "changed" if isinstance(error, ChangedError) else "damaged"
             log.error("file.not_copied", session=self.session_id, path=file.path, error=str(error))
-            self._file(row_id, state=state, message=error.person)
-            self._incident(f"file_{state}", f"Baie {self._bay}, {file.path[:200]} : {error.person}", camera)
+            self._left(row_id, file, "changed" if isinstance(error, ChangedError) else "damaged", error.person, camera)
+            return
+        except BwcError:
+            raise
+        except Exception:
+            log.exception("file.crashed", session=self.session_id, path=file.path)
+            self._left(row_id, file, "damaged", UNEXPECTED, camera)
             return
         finally:
-            self._progress.done = start + min(file.size, 2**62)
+            self._progress.done = start + min(file.size, LARGEST)
         self._count("files_safe")
         self._announce(taken.jobs)
-        self._delete(transport, file, row_id, taken, camera, card_damaged=card_damaged)
+        self._empty(transport, file, row_id, taken, camera, card_damaged=card_damaged)
+
+    def _left(self, row_id: str, file: CameraFile, state: str, sentence: str, camera: Camera | None) -> None:
+        """Say why one file stays on the camera; the others go on."""
+        self._file(row_id, state=state, message=sentence)
+        self._incident(f"file_{state}", f"Baie {self._bay}, {file.path[:200]} : {sentence}", camera)
 
     def _safe_copy(self, transport: Transport, file: CameraFile, row_id: str, camera: Camera | None) -> Taken:
         capacity = transport.capacity()
         if capacity is not None and file.size > capacity:
             raise CardError(f"{file.path!r} claims {file.size} bytes on a card of {capacity}")
-        head = self._head(transport, file)
+        head = head_digest(transport, file)
         self._file(row_id, head_sha256=head)
         known = self._known_by_name(file, head, camera)
         if known is not None:
@@ -262,12 +294,6 @@ class Offload:
             if again is not None:
                 return again
         return self._copy(transport, file, row_id, head, camera)
-
-    def _head(self, transport: Transport, file: CameraFile) -> str:
-        buffer = bytearray(min(HEAD_BYTES, file.size))
-        with transport.open(file) as stream:
-            stream.readinto(buffer)
-        return sha256(bytes(buffer)).hex()
 
     def _known_by_name(self, file: CameraFile, head: str, camera: Camera | None) -> Recording | None:
         """A recording this very camera file became in an earlier session that could not delete it."""
@@ -279,7 +305,7 @@ class Offload:
                 .join(OffloadFile, OffloadFile.recording_id == Recording.id)
                 .where(
                     OffloadFile.camera_id == camera.id,
-                    OffloadFile.path == file.path[:1000],
+                    OffloadFile.path == stored_path(file.path),
                     OffloadFile.size == file.size,
                     OffloadFile.head_sha256 == head,
                     Recording.state.in_(("held", "quarantined")),
@@ -297,10 +323,11 @@ class Offload:
             while count := stream.readinto(buffer):
                 digest.update(buffer[:count])
                 self._report(count)
-        if digest.hexdigest() != known.sha256:
+        proven = prove_kept(self._house, known.sha256, known.size) if digest.hexdigest() == known.sha256 else None
+        if proven is None:
             return None
         with self._house.database.write() as session:
-            again = known_copy(session, known.sha256, known.size)
+            again = still_kept(session, proven)
             if again is None:
                 return None
             detail = {"path": file.path, "serial": self._identity.serial, "session": self.session_id}
@@ -312,13 +339,16 @@ class Offload:
             left = list(session.scalars(FileIdentity(self._identity.serial, file, head).parts()))
             self._parts.forget(session, left)
         self._parts.discard(left)
-        return Taken(known.id, known.sha256, known.size, duplicate=True)
+        return Taken(again.id, known.sha256, known.size, duplicate=True, read_back_sha256=known.sha256)
 
     def _copy(self, transport: Transport, file: CameraFile, row_id: str, head: str, camera: Camera | None) -> Taken:
         attempt = Attempt.fresh()
         identity = FileIdentity(self._identity.serial, file, head)
         earlier = self._parts.kept(identity)
-        self._parts.begin(identity, attempt, self._docked_at)
+        facts = self._provenance(file, camera)
+        claimed = facts.named_start or claimed_instant(facts.card_time)
+        last_emptied_at = camera.last_emptied_at if camera else None
+        self._parts.begin(identity, attempt, recording_day(claimed, self._docked_at, last_emptied_at))
         self._file(row_id, state="copying")
         source = self._parts.source(transport, file, earlier)
         copied = 0
@@ -336,7 +366,7 @@ class Offload:
             taken = take_in(
                 self._house,
                 source,
-                self._provenance(file, camera),
+                facts,
                 attempt=attempt,
                 progress=progress,
                 still_same=lambda size: self._still_same(transport, file, size),
@@ -378,9 +408,7 @@ class Offload:
         row.state = "duplicate" if taken.duplicate else "stored"
         row.recording_id = taken.recording_id
 
-    # Off the camera
-
-    def _delete(
+    def _empty(
         self,
         transport: Transport,
         file: CameraFile,
@@ -390,52 +418,30 @@ class Offload:
         *,
         card_damaged: bool,
     ) -> None:
-        """Delete the camera's file if the rule allows it: ordered in the ledger first, then done, then told."""
-        facts = CopyFacts(
-            copied_sha256=taken.sha256,
-            read_back_sha256=taken.sha256,
-            committed=self._is_committed(taken),
+        """Delete the camera's file if the rule allows it, and say on its row what became of it."""
+        emptying = Emptying(
+            self._house,
+            serial=self._identity.serial,
             card_damaged=card_damaged,
-            wipe_allowed_by_profile=self._wipe and camera is not None,
+            wipe_allowed=self._wipe and camera is not None,
         )
-        decision = may_delete_from_camera(facts)
-        if isinstance(decision, Refused):
-            self._file(row_id, message=decision.reason)
-            return
-        self._deletion_event("camera.deletion_ordered", file, taken, {})
         try:
-            transport.delete(file)
+            refused = emptying.delete(transport, file, taken)
         except DeviceGoneError:
             raise
         except DeviceError as error:
             log.error("camera.deletion_failed", session=self.session_id, path=file.path, error=str(error))
-            self._deletion_event("camera.deletion_failed", file, taken, {"error": str(error)[:200]})
             self._file(row_id, message="La caméra n'a pas effacé ce fichier.")
-            self._incident(
-                "camera_not_emptied", f"Baie {self._bay} : {file.path[:200]} n'a pas pu être effacé.", camera
-            )
+            text = f"Baie {self._bay} : {file.path[:200]} n'a pas pu être effacé."
+            self._incident("camera_not_emptied", text, camera)
             return
-        self._deletion_event("camera.file_deleted", file, taken, {})
+        if refused is not None:
+            self._file(row_id, message=refused.reason)
+            return
         self._file(row_id, state="deleted", deleted_at=self._house.clock.now(), message="")
         self._count("files_deleted")
 
-    def _is_committed(self, taken: Taken) -> bool:
-        with self._house.database.read() as session:
-            row = session.get(Recording, taken.recording_id)
-            return row is not None and row.sha256 == taken.sha256 and self._house.vault.exists(row.vault_name)
-
-    def _deletion_event(self, action: str, file: CameraFile, taken: Taken, more: dict[str, str]) -> None:
-        detail = {"path": file.path, "serial": self._identity.serial, "sha256": taken.sha256, **more}
-        event = Event(
-            Operation.EFFACEMENT,
-            action,
-            SYSTEM_ACTOR,
-            recording_id=taken.recording_id,
-            motive="BWC-CUS-1",
-            detail=detail,
-        )
-        with self._house.database.write() as session:
-            self._house.ledger.append(session, event)
+    # The end of a stay
 
     def _settle(self, transport: Transport, camera: Camera | None, *, damaged: bool) -> None:
         """List the camera again: empty, or what is left; note the drift as far as a disk without a clock tells it."""

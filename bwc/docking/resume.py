@@ -7,25 +7,30 @@ rest from the camera (docs/adr/0003-fresh-key-per-copy.md).
 from __future__ import annotations
 
 import io
+import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from bwc.core.clock import paris_day
+from bwc.core.digests import sha256
 from bwc.core.errors import BwcError, EvidenceError
 from bwc.db.models import Part
-from bwc.docking.transport import CameraFile, Transport
+from bwc.docking.transport import CameraFile, Transport, stored_path
 from bwc.ingest.intake import Attempt
 from bwc.installation import Installation
-from bwc.rules.retention import bodycam_term
+from bwc.rules.retention import RecordingDay, bodycam_term
 from bwc.vault.reader import SealedFile
 
 log = structlog.get_logger()
 
-SEAM_BYTES = 1 << 20  # end of the kept part that is compared with the camera before a copy goes on from it
+HEAD_BYTES = 65_536
+SEAM_BYTES = 1 << 20  # end of a kept part, compared whole with the camera before a copy goes on from it
+SAMPLE_BYTES = 65_536
+SAMPLES = 64  # blocks of the part, at places nobody can foresee, compared too (docs/threat-model.md)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class FileIdentity:
             select(Part)
             .where(
                 Part.serial == self.serial,
-                Part.path == self.file.path[:1000],
+                Part.path == stored_path(self.file.path),
                 Part.size == self.file.size,
                 Part.modified == modified if modified else Part.modified.is_(None),
                 Part.head_sha256 == self.head_sha256,
@@ -52,22 +57,34 @@ class FileIdentity:
         )
 
 
+def head_digest(transport: Transport, file: CameraFile) -> str:
+    """SHA-256, in hex, of the first 64 KiB the camera gives of a file."""
+    buffer = bytearray(min(HEAD_BYTES, file.size))
+    with transport.open(file) as stream:
+        stream.readinto(buffer)
+    return sha256(bytes(buffer)).hex()
+
+
 class Parts:
     """The unfinished copies of one installation."""
 
     def __init__(self, house: Installation) -> None:
         self._house = house
 
-    def begin(self, of: FileIdentity, attempt: Attempt, docked_at: datetime) -> None:
-        """Keep the key of a copy about to begin, under the day key of one month after docking."""
-        due_on = bodycam_term(paris_day(docked_at)).due_on
+    def begin(self, of: FileIdentity, attempt: Attempt, day: RecordingDay) -> None:
+        """Keep the key of a copy about to begin, under the day key of the term it will have.
+
+        A copy of what is over already is kept until tomorrow at least, so that the copy under way can end.
+        """
+        now = self._house.clock.now()
+        due_on = max(bodycam_term(day.day).due_on, paris_day(now) + timedelta(days=1))
         with self._house.database.write() as session:
-            day_key = self._house.keys.day_key_for(session, due_on, self._house.clock.now())
+            day_key = self._house.keys.day_key_for(session, due_on, now)
             session.add(
                 Part(
                     name=attempt.recording_id,
                     serial=of.serial,
-                    path=of.file.path[:1000],
+                    path=stored_path(of.file.path),
                     size=of.file.size,
                     modified=of.file.modified.isoformat() if of.file.modified else None,
                     head_sha256=of.head_sha256,
@@ -97,12 +114,12 @@ class Parts:
         self._house.vault.discard_part(name)
 
     def source(self, transport: Transport, file: CameraFile, parts: list[Part]) -> io.RawIOBase:
-        """The camera's stream, preceded by the newest part that is whole and fits, its seam compared."""
+        """The camera's stream, preceded by the newest part that is whole and still fits the camera's file."""
         for part in parts:
             kept = self._open(part)
             if kept is None:
                 continue
-            if 0 < kept.length <= file.size and _seam_holds(transport, file, kept):
+            if 0 < kept.length <= file.size and _prefix_holds(transport, file, kept):
                 log.info("offload.resumed", path=file.path, at=kept.length)
                 kept.seek(0)
                 return _Resumed(kept, transport.open(file, kept.length))
@@ -140,16 +157,23 @@ class _Resumed(io.RawIOBase):
         super().close()
 
 
-def _seam_holds(transport: Transport, file: CameraFile, kept: SealedFile) -> bool:
-    """Whether the camera still gives, at the end of the part, the bytes the part holds."""
-    start = max(0, kept.length - SEAM_BYTES)
-    ours, theirs = bytearray(kept.length - start), bytearray(kept.length - start)
-    try:
-        kept.seek(start)
-        kept.readinto(ours)
-    except EvidenceError as error:
-        log.warning("part.altered", path=file.path, error=str(error))
-        return False
-    with transport.open(file, start) as stream:
-        stream.readinto(theirs)
-    return ours == theirs
+def _prefix_holds(transport: Transport, file: CameraFile, kept: SealedFile) -> bool:
+    """Whether the camera still gives what the part holds: its end whole, and blocks drawn at random before it."""
+    seam = max(0, kept.length - SEAM_BYTES)
+    chance = secrets.SystemRandom()
+    places = sorted(chance.randrange(seam) for _ in range(SAMPLES)) if seam else []
+    spans = [(place, min(SAMPLE_BYTES, seam - place)) for place in places] + [(seam, kept.length - seam)]
+    for start, count in spans:
+        ours, theirs = bytearray(count), bytearray(count)
+        try:
+            kept.seek(start)
+            kept.readinto(ours)
+        except EvidenceError as error:
+            log.warning("part.altered", path=file.path, error=str(error))
+            return False
+        with transport.open(file, start) as stream:
+            stream.readinto(theirs)
+        if ours != theirs:
+            log.warning("part.not_of_this_file", path=file.path, at=start)
+            return False
+    return True

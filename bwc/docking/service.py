@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import structlog
 import usb.core
 from sqlalchemy import func, select
 
-from bwc.core.errors import BwcError, DeviceError
+from bwc.core.errors import BwcError, ConfigError, DeviceError
 from bwc.db.models import Bay, OffloadSession, Part, Recording
 from bwc.docking import usbio
 from bwc.docking.mass_storage import MassStorageTransport
@@ -22,6 +24,18 @@ from bwc.installation import Installation
 log = structlog.get_logger()
 
 STAYING = ("done", "refused", "failed")  # states of a session over while its camera may still sit on the bay
+
+
+@contextmanager
+def alone_on_the_dock(house: Installation) -> Iterator[bool]:
+    """Held by a docking service for its whole life; gives False when another process holds it."""
+    with (house.settings.data / ".dock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def recover(house: Installation) -> None:
@@ -88,6 +102,15 @@ class DockingService:
 
     def run(self, stop: threading.Event) -> None:
         """Watch until `stop`; cameras then read are cut off cleanly and go on at the next start."""
+        with alone_on_the_dock(self._house) as alone:
+            if not alone:
+                raise ConfigError(
+                    "another docking service runs on this data folder",
+                    person="Une autre station surveille déjà les baies de cette installation.",
+                )
+            self._watch(stop)
+
+    def _watch(self, stop: threading.Event) -> None:
         recover(self._house)
         log.info("docking.started")
         try:

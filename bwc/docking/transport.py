@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from bwc.core.digests import sha256
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -35,6 +37,16 @@ class CameraFile:
     path: str
     size: int
     modified: datetime | None
+
+
+PATH_LIMIT = 1000
+
+
+def stored_path(path: str) -> str:
+    """A camera's path as the catalogue keeps it: at most 1,000 characters, and two paths never the same."""
+    if len(path) <= PATH_LIMIT:
+        return path
+    return f"{path[: PATH_LIMIT - 17]}~{sha256(path.encode()).hex()[:16]}"
 
 
 class Transport(Protocol):

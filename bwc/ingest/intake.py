@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from bwc.chain_of_custody.journal import SYSTEM_ACTOR, Event, Operation
 from bwc.core.clock import iso_utc
-from bwc.core.errors import EvidenceError, StorageError
+from bwc.core.errors import BwcError, EvidenceError, StorageError
 from bwc.core.ids import new_id
 from bwc.db.models import (
     Camera,
@@ -94,6 +94,7 @@ class Taken:
     sha256: str
     size: int
     duplicate: bool
+    read_back_sha256: str  # of the stored container that holds the bytes, read past the cache in this very act
     jobs: tuple[str, ...] = ()
 
 
@@ -130,7 +131,8 @@ def take_in(
                 still_same(stored.size)
             _prove(house, stored, this)
             media = _media(house, stored, this)
-            return _commit(house, stored, this, facts, media, also)
+            proven = prove_kept(house, stored.sha256, stored.size)
+            return _commit(house, stored, this, facts, media, proven, also)
         except BaseException:
             house.vault.destroy(stored.name)
             raise
@@ -155,12 +157,13 @@ def _commit(
     attempt: Attempt,
     facts: Provenance,
     media: MediaFacts,
+    proven: str | None,
     also: Callable[[Session, Taken], None] | None,
 ) -> Taken:
     with house.database.write() as session:
-        known = known_copy(session, stored.sha256, stored.size)
+        known = still_kept(session, proven) if proven else None
         if known is not None:
-            taken = Taken(known.id, stored.sha256, stored.size, duplicate=True)
+            taken = Taken(known.id, stored.sha256, stored.size, duplicate=True, read_back_sha256=known.sha256)
             house.ledger.append(session, _duplicate_event(known, facts))
         else:
             taken = _write(house, session, stored, attempt, facts, media)
@@ -172,13 +175,52 @@ def _commit(
     return taken
 
 
-def known_copy(session: Session, sha256: str, size: int) -> Recording | None:
-    """The recording, still kept, that holds exactly these bytes."""
-    return session.scalars(
-        select(Recording)
-        .where(Recording.sha256 == sha256, Recording.size == size, Recording.state.in_(("held", "quarantined")))
-        .limit(1)
-    ).first()
+def still_kept(session: Session, recording_id: str) -> Recording | None:
+    """The recording if it is kept and its key lives, seen in the caller's transaction."""
+    row = session.get(Recording, recording_id)
+    if row is None or row.state not in {"held", "quarantined"} or session.get(RecordingKey, row.id) is None:
+        return None
+    return row
+
+
+def prove_kept(house: Installation, sha256: str, size: int) -> str | None:
+    """Id of a recording that is catalogued with these bytes and whose container, read back now, gives them.
+
+    A catalogued copy that does not is an incident, and counts as none: the new copy is then filed beside it.
+    """
+    with house.database.read() as session:
+        rows = session.scalars(
+            select(Recording).where(
+                Recording.sha256 == sha256, Recording.size == size, Recording.state.in_(("held", "quarantined"))
+            )
+        ).all()
+    for row in rows:
+        try:
+            with house.database.read() as session:
+                wrapped = session.get(RecordingKey, row.id)
+            if wrapped is not None:
+                key = house.keys.unwrap(wrapped.day_key_id, row.id, wrapped.wrapped)
+                if house.vault.read_back(row.vault_name, key, row.id) == sha256:
+                    return row.id
+        except BwcError as error:
+            log.error("duplicate.not_proven", recording=row.id, error=str(error))
+        _report_rotten(house, row.id)
+    return None
+
+
+def _report_rotten(house: Installation, recording_id: str) -> None:
+    text = f"Contrôle d'intégrité : l'original de {recording_id} n'est plus conforme ; une nouvelle copie est gardée."
+    with house.database.write() as session:
+        now = house.clock.now()
+        session.add(Incident(id=new_id(), kind="integrity", text=text, recording_id=recording_id, opened_at=now))
+        event = Event(
+            Operation.SYSTEME,
+            "recording.integrity_failed",
+            SYSTEM_ACTOR,
+            recording_id=recording_id,
+            detail={"what": "original", "error": "not proven when its bytes were met again"},
+        )
+        house.ledger.append(session, event)
 
 
 def _write(
@@ -240,7 +282,8 @@ def _write(
         text = "Enregistrement en quarantaine : " + ", ".join(QUARANTINE_REASONS[reason] for reason in reasons) + "."
         session.add(Incident(id=new_id(), kind="quarantine", text=text, recording_id=row.id, opened_at=now))
     jobs = tuple(_queue(session, row, now)) if media.readable else ()
-    return Taken(row.id, stored.sha256, stored.size, duplicate=False, jobs=jobs)
+    read_back = stored.sha256  # `_prove` raised unless the disk gave exactly this
+    return Taken(row.id, stored.sha256, stored.size, duplicate=False, read_back_sha256=read_back, jobs=jobs)
 
 
 def _claimed_start(facts: Provenance, media: MediaFacts) -> tuple[datetime | None, str]:

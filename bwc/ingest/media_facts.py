@@ -112,7 +112,7 @@ class MediaFacts:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Facts from `to_json` or from a child that is not trusted: texts are cleaned, numbers bounded, unknown names
-        dropped. Raises ValueError when a value has the wrong type.
+        and instants outside the years 1 to 9999 dropped. Raises ValueError when a value has the wrong type.
         """
         readers = {
             "readable": _flag,
@@ -215,7 +215,10 @@ def _instant(raw: object) -> datetime | None:
     moment = datetime.fromisoformat(_text(raw))
     if moment.tzinfo is None:
         raise ValueError("an instant has no zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # before year 1 or after year 9999 once in UTC
+        return None
 
 
 def _journey(raw: object) -> tuple[tuple[int, int, int], ...]:

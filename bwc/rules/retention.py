@@ -9,7 +9,7 @@ import calendar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from bwc.core.clock import as_utc, paris_day, paris_midnight
+from bwc.core.clock import PARIS, as_utc, paris_day, paris_midnight
 
 DECREE_2022_1395_IN_FORCE = date(2022, 11, 4)
 MONTHS_BEFORE_DECREE = 6
@@ -105,10 +105,11 @@ def claimed_instant(text_or_naive: datetime | None, camera_utc: bool = False) ->
 
     The hour that happens twice in October is taken at its first occurrence; the drift recorded beside shows it.
     """
-    from bwc.core.clock import PARIS
-
     if text_or_naive is None:
         return None
-    if text_or_naive.tzinfo is not None:
+    if text_or_naive.tzinfo is None:
+        text_or_naive = text_or_naive.replace(tzinfo=UTC if camera_utc else PARIS, fold=0)
+    try:
         return text_or_naive.astimezone(UTC)
-    return text_or_naive.replace(tzinfo=UTC if camera_utc else PARIS, fold=0).astimezone(UTC)
+    except OverflowError:  # year 1 or 9999, pushed out of the calendar by its offset: no date at all
+        return None

@@ -1,7 +1,8 @@
 """Browser sessions kept in the table `web_session`: the cookie holds a random token, the row its SHA-256.
 
-Idle 15 minutes, 10 hours at most, a new token at sign-in, dead at once on sign-out. Not responsible for who may
-sign in (bwc.web.auth).
+Idle 15 minutes, 10 hours at most, a new token at sign-in, dead at once on sign-out. A visitor who is not signed in
+has no row: what his forms need travels in a second, signed cookie (see bwc.web.visitors). Not responsible for who
+may sign in (bwc.web.auth).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from werkzeug.datastructures import CallbackDict
 
 from bwc.db.models import WebSession
 from bwc.installation import Installation
+from bwc.web.visitors import Visitors
 
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=10)
@@ -30,16 +32,22 @@ _CLIENT_LENGTH = 200
 
 
 class ServerSession(CallbackDict[str, Any], SessionMixin):
-    """One browser's session: small data for forms, and the person signed in, if any."""
+    """One browser's session: small data for forms, and the person signed in, if any.
 
-    def __init__(self, token: str | None = None, row: WebSession | None = None) -> None:
+    Made of a live row, or of a visitor's `data` when there is none.
+    """
+
+    def __init__(
+        self, token: str | None = None, row: WebSession | None = None, data: dict[str, Any] | None = None
+    ) -> None:
         def changed(_self: ServerSession) -> None:
             self.modified = True
 
-        super().__init__(dict(row.data) if row else None, cast("Callable[[Any], None]", changed))
+        super().__init__(dict(row.data) if row else data, cast("Callable[[Any], None]", changed))
         self.token = token if row else None
         self.person_id = row.person_id if row else None
         self.seen_at = row.seen_at if row else None
+        self.ends_at = row.ends_at if row else None
         self.new = row is None
         self.modified = False
         self.rotates = False
@@ -81,19 +89,20 @@ class DatabaseSessions(SessionInterface):
     def __init__(self, house: Installation) -> None:
         self.house = house
         self.cookie = "__Host-bwc" if house.settings.https else "bwc"
+        self.visitors = Visitors(house)
 
     def open_session(self, app: Flask, request: Request) -> ServerSession:
-        """The live session of the cookie, or a fresh empty one; an unknown, idle or revoked token opens nothing."""
+        """The live session of the cookie, or a visitor's; an unknown, idle or revoked token opens nothing."""
         token = request.cookies.get(self.cookie, "")
-        if not 40 <= len(token) <= 50:
-            return ServerSession()
-        now = self.house.clock.now()
-        with self.house.database.read() as database:
-            row = database.get(WebSession, token_digest(token))
-        return ServerSession(token, row) if row is not None and _is_live(row, now) else ServerSession()
+        if 40 <= len(token) <= 50:
+            with self.house.database.read() as database:
+                row = database.get(WebSession, token_digest(token))
+            if row is not None and _is_live(row, self.house.clock.now()):
+                return ServerSession(token, row)
+        return ServerSession(data=self.visitors.read(request))
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Write what changed; sets the cookie on a new token, drops it at the end."""
+        """Write what changed; sets the cookie on a new token, drops it at the end. No row for a mere visitor."""
         if not isinstance(session, ServerSession):
             raise TypeError("a session this interface did not open")
         response.vary.add("Cookie")
@@ -101,11 +110,14 @@ class DatabaseSessions(SessionInterface):
         if session.ended:
             self._revoke(session, now)
             response.delete_cookie(self.cookie, path="/", secure=self.house.settings.https, httponly=True)
-        elif session.rotates or (session.token is None and session.modified):
+        elif session.rotates:
             self._open(session, now)
             self._set_cookie(response, session)
+            self.visitors.forget(request, response)
         elif session.token is not None:
             self._update(session, now)
+        if session.person_id is None and session.modified:
+            self.visitors.write(response, dict(session))
 
     def _open(self, session: ServerSession, now: datetime) -> None:
         token = secrets.token_urlsafe(32)
@@ -162,9 +174,9 @@ def revoke_all(database: Session, person_id: str, now: datetime) -> None:
 
 
 def _is_live(row: WebSession, now: datetime) -> bool:
-    if row.revoked_at is not None or now >= row.ends_at:
+    if row.person_id is None or row.revoked_at is not None or now >= row.ends_at:
         return False
-    return row.person_id is None or now - row.seen_at < IDLE
+    return now - row.seen_at < IDLE
 
 
 def _revoke_row(database: Session, token_sha256: str, now: datetime) -> None:

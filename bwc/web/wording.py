@@ -90,6 +90,7 @@ TERM_RULES = {
     "BWC-RET-2": "six mois, enregistrement d'avant le 4 novembre 2022",
 }
 ACTIONS = {
+    "clock.confirmed": "Heure du serveur confirmée",
     "parts.expired": "Copies inachevées effacées à leur terme",
     "habilitation.added": "Habilitation inscrite",
     "recording.taken_in": "Reçu, relu, vérifié et mis en sûreté",
@@ -118,6 +119,7 @@ ACTIONS = {
 }
 INCIDENTS = {
     "late_erasure": "Effacement en retard",
+    "clock": "Heure du serveur à confirmer",
     "integrity": "Contrôle d'intégrité en échec",
     "quarantine": "Enregistrement en quarantaine",
     "unknown_device": "Appareil inconnu sur la station",
@@ -131,7 +133,8 @@ KINDS = {"poster": "vignette", "proxy": "copie 540p", "original": "original"}
 REFUSALS = {
     "unknown": "identifiant inconnu",
     "password": "mot de passe refusé",
-    "locked": "compte fermé pour quelques minutes",
+    "locked": "compte fermé à ce poste pour quelques minutes",
+    "strangers": "trop d'échecs sur ce compte, poste inconnu de lui",
     "inactive": "compte désactivé",
 }
 DETAILS = {

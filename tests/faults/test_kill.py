@@ -41,7 +41,7 @@ from bwc.settings import Settings
 from bwc.town import read_demonstration
 from bwc.verification import verify_store
 from docks import MIB, camera, name
-from factories import NOW, ROOT
+from factories import NOW, ROOT, at
 
 CONTENT = {name(1): random.Random(1).randbytes(17 * MIB + 77), name(2): random.Random(2).randbytes(90_001)}
 HOOKED = ("pwrite", "fsync", "rename", "link", "unlink")
@@ -106,6 +106,7 @@ def run_offload(settings: Settings, image: Path) -> None:
 
 def run_erasure(settings: Settings, _: Path) -> None:
     house = open_installation(settings, SettableClock(NOW + timedelta(days=40)))
+    at(house, house.clock.now())
     erase_due(house)
     house.close()
 

@@ -101,6 +101,10 @@ def test_erase_shows_before_it_erases(
     taken = take(house)
     monkeypatch.setattr("bwc.installation.SystemClock", lambda: clock)
     clock.advance(timedelta(days=31))
+    code, _, err = bwc("erase", "--due")
+    assert code == 6
+    assert "bwc clock confirm" in err
+    assert bwc("clock", "confirm")[0] == 0
     code, out, _ = bwc("erase", "--due", "--dry-run")
     assert code == 0
     assert taken.recording_id in out

@@ -16,7 +16,7 @@ from bwc.erasure import due_recordings, erase_due, finish_erasures
 from bwc.ingest.derivatives import make_derivative
 from bwc.installation import Installation
 from bwc.tasks.jobs import run_job, waiting_jobs
-from factories import recording, take
+from factories import at, recording, take
 
 ON_BOTH_DATABASES = True
 PLAIN = b"des mots que personne d'autre n'ecrit ici " * 4000
@@ -53,7 +53,7 @@ def key_of(house: Installation, recording_id: str) -> tuple[bytes, bytes, str]:
 def to_the_end(house: Installation, clock: SettableClock, recording_id: str) -> None:
     from bwc.consultation import term_of
 
-    clock.instant = term_of(recording(house, recording_id)).ends_at
+    at(house, term_of(recording(house, recording_id)).ends_at)
 
 
 def test_a_recording_is_kept_to_the_last_second_of_its_term_and_not_one_more(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from bwc.installation import Installation
 from bwc.settings import Settings
 from bwc.web import web_app
 from bwc.web.auth import accounts, passwords
+from bwc.web.auth.locks import AddressLocks
 from bwc.web.sessions import ABSOLUTE, IDLE, revoke_all, token_digest
 from tests.browser.clients import send, sign_in, signed_in, token_of
 from tests.browser.world import PASSWORD, open_accounts
@@ -34,8 +36,8 @@ def client(web: Flask) -> FlaskClient:
     return web.test_client()
 
 
-def cookie(client: FlaskClient) -> str:
-    found = client.get_cookie("bwc")
+def cookie(client: FlaskClient, name: str = "bwc") -> str:
+    found = client.get_cookie(name)
     assert found is not None
     return found.value
 
@@ -130,7 +132,7 @@ class TestRefusals:
         assert '"reason":"unknown"' in record
         assert "tapé" not in record
 
-    def test_five_failures_shut_the_account_for_growing_minutes(
+    def test_five_failures_shut_the_address_out_for_growing_minutes(
         self, house: Installation, client: FlaskClient, clock: SettableClock
     ) -> None:
         for _ in range(5):
@@ -150,6 +152,42 @@ class TestRefusals:
         clock.advance(timedelta(seconds=61))
         assert sign_in(client, "responsable").status_code == 303
 
+    def test_one_address_that_fails_shuts_out_itself_alone(
+        self, house: Installation, web: Flask, clock: SettableClock
+    ) -> None:
+        """All night one address tries as often as it may; from another the right password is taken each time."""
+        locks = AddressLocks()
+        for minute in range(240):
+            accounts.sign_in(house, locks, "responsable", "mauvais", "203.0.113.9")
+            if minute % 20 == 0:
+                assert accounts.sign_in(house, locks, "responsable", PASSWORD, f"192.0.2.{minute}") is not None
+            clock.advance(timedelta(minutes=1))
+        assert sum('"reason":"password"' in record for record in refusals(house)) < 30
+
+    def test_many_addresses_are_slowed_but_not_at_the_persons_own_post(
+        self, house: Installation, web: Flask, clock: SettableClock
+    ) -> None:
+        assert accounts.sign_in(house, AddressLocks(), "responsable", PASSWORD, "192.0.2.1") is not None
+        for number in range(100):
+            accounts.sign_in(house, AddressLocks(), "responsable", "mauvais", f"203.0.113.{number}")
+        assert sum('"reason":"password"' in record for record in refusals(house)) == 21
+        after_restart = AddressLocks()
+        assert accounts.sign_in(house, after_restart, "responsable", PASSWORD, "198.51.100.1") is None, "unknown post"
+        assert accounts.sign_in(house, after_restart, "responsable", PASSWORD, "192.0.2.1") is not None, "his own"
+        accounts.sign_in(house, after_restart, "responsable", "mauvais", "198.51.100.2")
+        assert sum('"reason":"password"' in record for record in refusals(house)) == 21, "still slow"
+        clock.advance(timedelta(minutes=1))
+        assert accounts.sign_in(house, after_restart, "responsable", PASSWORD, "198.51.100.1") is not None
+
+    def test_unknown_person_is_shut_out_alike(self, house: Installation, web: Flask) -> None:
+        locks = AddressLocks()
+        for _ in range(6):
+            for login in ("personne", "responsable"):
+                assert accounts.sign_in(house, locks, login, "mauvais", "203.0.113.9") is None
+        reasons = [json.loads(record)["detail"]["reason"] for record in refusals(house)]
+        assert reasons[0::2] == ["unknown"] * 5 + ["locked"]
+        assert reasons[1::2] == ["password"] * 5 + ["locked"]
+
     def test_one_address_cannot_try_without_end(self, client: FlaskClient) -> None:
         token = token_of(client.get("/connexion"))
         form = {"login": "x" * 61, "password": "", "csrf_token": token}
@@ -165,17 +203,21 @@ class TestRefusals:
 class TestSessionsEnd:
     def test_a_token_planted_before_signing_in_opens_nothing(self, web: Flask, client: FlaskClient) -> None:
         client.get("/connexion")
-        planted = cookie(client)
+        planted, token = cookie(client, "bwc_form"), token_of(client.get("/connexion"))
         sign_in(client, "responsable")
-        assert cookie(client) != planted
+        assert client.get_cookie("bwc_form") is None
         thief = web.test_client()
         thief.set_cookie("bwc", planted)
+        thief.set_cookie("bwc_form", planted)
         assert not is_in(thief)
+        client.set_cookie("bwc_form", planted)
+        assert client.post("/deconnexion", data={"csrf_token": token}).status_code == 400, "its form token is void"
+        assert is_in(client)
 
     def test_a_token_of_ones_own_making_opens_nothing(self, client: FlaskClient) -> None:
         client.set_cookie("bwc", "A" * 43)
         assert not is_in(client)
-        client.get("/connexion")
+        sign_in(client, "responsable")
         assert cookie(client) != "A" * 43
 
     def test_signing_out_kills_it_on_the_server(self, house: Installation, web: Flask) -> None:
@@ -234,7 +276,55 @@ class TestSessionsEnd:
         clock.advance(timedelta(days=2))
         signed_in(web, "agent")
         with house.database.read() as session:
-            assert session.scalar(select(func.count()).select_from(WebSession)) == 2  # agent's, and its form's
+            assert session.scalar(select(func.count()).select_from(WebSession)) == 1  # agent's
+
+
+class TestVisitors:
+    """Who is not signed in writes nothing here, and cannot make himself a form token."""
+
+    def test_visits_and_refused_forms_write_no_row(self, house: Installation, web: Flask) -> None:
+        for address in ("/connexion", "/station", "/", "/nulle-part"):
+            web.test_client().get(address)
+        assert sign_in(web.test_client(), "responsable", "mauvais").status_code == 401
+        assert send(web.test_client(), "/connexion", "/apparence", theme="dark").status_code == 303
+        with house.database.read() as session:
+            assert session.scalar(select(func.count()).select_from(WebSession)) == 0
+
+    def test_cookie_is_out_of_reach_of_scripts_and_other_sites(self, client: FlaskClient) -> None:
+        header = client.get("/connexion").headers["Set-Cookie"]
+        assert header.startswith("bwc_form=")
+        assert "HttpOnly" in header
+        assert "SameSite=Strict" in header
+        assert f"Max-Age={2 * 3600}" in header
+
+    @pytest.mark.parametrize("forged", ["", "x", "é", "e30.x", "A" * 3000, "bnVsbA.AAAA"])
+    def test_forged_cookie_opens_no_form(self, client: FlaskClient, forged: str) -> None:
+        token = token_of(client.get("/connexion"))
+        client.set_cookie("bwc_form", forged)
+        form = {"login": "responsable", "password": PASSWORD, "csrf_token": token}
+        assert client.post("/connexion", data=form).status_code == 400
+        assert sign_in(client, "responsable").status_code == 303
+
+    def test_form_of_another_visitor(self, web: Flask, client: FlaskClient) -> None:
+        client.get("/connexion")
+        token = token_of(web.test_client().get("/connexion"))
+        form = {"login": "responsable", "password": PASSWORD, "csrf_token": token}
+        assert client.post("/connexion", data=form).status_code == 400
+
+    def test_form_left_open_for_hours_is_stale(self, client: FlaskClient, clock: SettableClock) -> None:
+        form = {"login": "responsable", "password": PASSWORD, "csrf_token": token_of(client.get("/connexion"))}
+        clock.advance(timedelta(hours=2))
+        assert client.post("/connexion", data=form).status_code == 400
+        assert sign_in(client, "responsable").status_code == 303
+
+    def test_row_of_nobody_opens_nothing(self, house: Installation, client: FlaskClient, clock: SettableClock) -> None:
+        now = clock.now()
+        with house.database.write() as session:
+            row = WebSession(token_sha256=token_digest("B" * 43), data={}, opened_at=now, seen_at=now)
+            row.ends_at = now + ABSOLUTE
+            session.add(row)
+        client.set_cookie("bwc", "B" * 43)
+        assert not is_in(client)
 
 
 class TestForgedRequests:

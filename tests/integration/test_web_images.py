@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -11,16 +14,18 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, select, update
 
 from bwc.core.clock import SettableClock
-from bwc.core.errors import EvidenceError
-from bwc.db.models import Consultation, Habilitation, JournalEntry, Recording
+from bwc.core.errors import EvidenceError, StorageError
+from bwc.db.models import Consultation, Habilitation, JournalEntry, Person, Recording, Town, WebSession
+from bwc.erasure import erase_due
 from bwc.installation import Installation
 from bwc.rules.retention import Term
 from bwc.vault.container import PAGE, SEGMENT
 from bwc.vault.reader import SealedFile
 from bwc.web import web_app
+from bwc.web.recordings.images import ASK_EVERY_BYTES, ASK_EVERY_S, CHUNK
 from tests.browser.clients import consult, send, signed_in
 from tests.browser.world import SMALL, World, settle_lightly
-from tests.factories import person, recording
+from tests.factories import person, recording, take
 
 
 @pytest.fixture
@@ -291,8 +296,6 @@ class TestAlteredBytes:
     def test_stream_under_way_stops_when_the_consultation_ends(
         self, head: FlaskClient, clock: SettableClock, image: str
     ) -> None:
-        from bwc.core.errors import StorageError
-
         with head.get(image) as answer:
             chunks = iter(answer.response)
             assert next(chunks) == SMALL[: 256 * 1024]
@@ -302,8 +305,98 @@ class TestAlteredBytes:
 
 
 def test_who_is_locked_out_keeps_nothing_open(house: Installation, web: Flask, image: str, head: FlaskClient) -> None:
-    from bwc.db.models import Person
-
     with house.database.write() as session:
         session.execute(update(Person).where(Person.id == person(house, "2001").id).values(active=False))
     assert head.get(image).status_code in {302, 401}
+
+
+class TestStreamUnderWay:
+    """What ends the right to look ends the stream too: at most one more interval of bytes leaves."""
+
+    LONG = SMALL * 12
+
+    @pytest.fixture
+    def under_way(self, house: Installation, web: Flask, clock: SettableClock) -> Underway:
+        taken = take(house, self.LONG).recording_id
+        row = recording(house, taken)
+        clock.instant = Term(row.recorded_on, row.due_on, row.term_rule).ends_at - timedelta(minutes=2)
+        with house.database.write() as session:
+            session.execute(update(Habilitation).values(ends_on=None))
+        agent = signed_in(web, "agent")
+        address = consult(agent, taken).headers["Location"] + "/images/original"
+        answer = agent.get(address, buffered=False)
+        assert answer.status_code == 200
+        chunks = iter(answer.response)
+        next(chunks)
+        return Underway(agent, taken, chunks)
+
+    def test_goes_on_when_nothing_happens(self, under_way: Underway) -> None:
+        assert sum(len(chunk) for chunk in under_way.chunks) == len(self.LONG) - CHUNK
+
+    @pytest.mark.parametrize("event", ["sign-out", "disabled", "role", "act", "erasing", "commune", "session-gone"])
+    def test_stops_within_one_interval(self, house: Installation, under_way: Underway, event: str) -> None:
+        if event == "sign-out":
+            assert send(under_way.client, "/", "/deconnexion").status_code == 303
+        with house.database.write() as session:
+            agent = update(Person).where(Person.login == "agent")
+            row = update(Recording).where(Recording.id == under_way.recording_id)
+            if event == "disabled":
+                session.execute(agent.values(active=False))
+            if event == "role":
+                session.execute(agent.values(role="technicien"))
+            if event == "act":
+                session.execute(delete(Habilitation))
+            if event == "erasing":
+                session.execute(row.values(state="erasing"))
+            if event == "commune":
+                session.execute(row.values(commune="26058"))
+            if event == "session-gone":
+                session.execute(delete(WebSession))
+        assert under_way.rest() <= ASK_EVERY_BYTES
+
+    def test_stops_at_the_term(self, under_way: Underway, clock: SettableClock) -> None:
+        clock.advance(timedelta(minutes=2))
+        assert under_way.rest() == 0
+
+    def test_stops_at_the_erasure(self, house: Installation, under_way: Underway, clock: SettableClock) -> None:
+        clock.advance(timedelta(minutes=3))
+        with house.database.write() as session:
+            session.execute(update(Town).values(clock_believed_at=clock.now()))
+        assert under_way.recording_id in erase_due(house)
+        assert under_way.rest() == 0
+
+    def test_is_asked_again_every_second(
+        self, house: Installation, under_way: Underway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with house.database.write() as session:
+            session.execute(update(Person).where(Person.login == "agent").values(active=False))
+        later = time.monotonic() + ASK_EVERY_S
+        monkeypatch.setattr("bwc.web.recordings.images.time.monotonic", lambda: later)
+        assert under_way.rest() == 0
+
+    def test_stops_at_the_end_of_the_session(self, house: Installation, web: Flask, clock: SettableClock) -> None:
+        taken = take(house, self.LONG).recording_id
+        head = signed_in(web, "responsable")
+        with house.database.write() as session:
+            session.execute(update(WebSession).values(ends_at=clock.now() + timedelta(minutes=5)))
+        answer = head.get(consult(head, taken).headers["Location"] + "/images/original", buffered=False)
+        chunks = iter(answer.response)
+        next(chunks)
+        clock.advance(timedelta(minutes=5))
+        assert Underway(head, taken, chunks).rest() == 0
+
+
+@dataclass
+class Underway:
+    """A stream of which one chunk has left."""
+
+    client: FlaskClient
+    recording_id: str
+    chunks: Iterator[bytes]
+
+    def rest(self) -> int:
+        """How many bytes still leave before the connection ends short."""
+        sent: list[int] = []
+        with pytest.raises(StorageError):
+            sent.extend(map(len, self.chunks))
+        return sum(sent)

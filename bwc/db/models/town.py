@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bwc.db.base import Base
+from bwc.db.base import Base, Instant
 
 
 class Commune(Base):
@@ -30,4 +32,5 @@ class Town(Base):
     post: Mapped[str] = mapped_column(String(120))
     origin: Mapped[str] = mapped_column(String(120))
     demonstration: Mapped[bool] = mapped_column(default=False)
+    clock_believed_at: Mapped[datetime] = mapped_column(Instant)
     archives_agreement: Mapped[str | None] = mapped_column(String(200))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from typing import cast
+
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from bwc.rules.access import Permission
 from bwc.web.access import permission, person, the_house
 from bwc.web.auth.accounts import record_sign_out, sign_in
+from bwc.web.auth.locks import AddressLocks
 from bwc.web.paths import safe_next
 from bwc.web.sessions import current_session
 from bwc.web.theme import CHOICES, keep_theme
@@ -35,13 +38,17 @@ def sign_in_submit() -> Response | tuple[str, int]:
     """Open a session under a new token, or show the form again."""
     wanted = safe_next(request.form.get("next"), url_for("home.home"))
     login = request.form.get("login", "").strip()[:60]
-    found = sign_in(the_house(), login, request.form.get("password", ""), request.remote_addr or "")
+    found = sign_in(the_house(), _locks(), login, request.form.get("password", ""), request.remote_addr or "")
     session = current_session()
     if found is None or session is None:
         page = render_template("auth/sign_in.html", wanted=wanted, login=login, refused=REFUSED)
         return page, 401
     session.begin(found.id)
     return redirect(wanted, 303)
+
+
+def _locks() -> AddressLocks:
+    return cast("AddressLocks", current_app.extensions["bwc.locks"])
 
 
 @blueprint.post("/deconnexion")

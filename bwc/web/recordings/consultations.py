@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Blueprint, abort, render_template, request
 from werkzeug.wrappers import Response
 
 from bwc.catalogue import consultation_of, one_recording
-from bwc.consultation import open_image
+from bwc.consultation import open_image, still_open
 from bwc.core.clock import iso_utc
 from bwc.core.errors import RefusedError
 from bwc.db.models import Consultation, Recording
 from bwc.rules.access import Permission, motive
 from bwc.web.access import permission, person, the_house, viewer
 from bwc.web.recordings.facts import facts_of
-from bwc.web.recordings.images import image_answer
+from bwc.web.recordings.images import Leave, image_answer
 from bwc.web.sessions import current_session
 
 PLAYABLE = frozenset({"video/mp4", "video/webm", "video/quicktime", "video/x-m4v"})
@@ -58,13 +60,16 @@ def player(consultation_id: str) -> str:
 @blueprint.get("/consultations/<string(length=26):consultation_id>/images/<any(original,proxy,poster):kind>")
 @permission(Permission.RECORDINGS_VIEW)
 def image(consultation_id: str, kind: str) -> Response:
-    """Bytes of one image, whole or one range; every condition is checked again before the first."""
-    house = the_house()
+    """Bytes of one image, whole or one range; every condition is checked before the first, and while they leave."""
+    house, session = the_house(), current_session()
     opened = _own(consultation_id)
-    found = open_image(house, consultation_id, person_id=person().id, session_sha256=_session_sha256(), kind=kind)
+    who = {"person_id": person().id, "session_sha256": _session_sha256()}
+    found = open_image(house, consultation_id, **who, kind=kind)
+    until = min(found.until, session.ends_at) if session and session.ends_at else found.until
+    leave = Leave(until, house.clock, partial(still_open, house, consultation_id, **who))
     recording = one_recording(house, viewer(), opened.recording_id)
     tag = _tag(recording, kind) if recording else ""
-    return image_answer(found, request, tag=tag, until=opened.ends_at, clock=house.clock)
+    return image_answer(found, request, tag=tag, leave=leave)
 
 
 def playable_kind(recording: Recording) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,8 @@ from bwc.core.errors import EvidenceError, StorageError
 log = structlog.get_logger()
 
 CHUNK = 256 * 1024
+ASK_EVERY_S = 1.0
+ASK_EVERY_BYTES = 4 * 1024 * 1024
 _RANGE = re.compile(r"\s*bytes\s*=\s*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\s*", re.ASCII)
 
 
@@ -27,6 +30,15 @@ class Span:
 
     start: int
     length: int
+
+
+@dataclass(frozen=True)
+class Leave:
+    """How long bytes may leave: never from `until` on, nor once `goes_on`, asked over and over, says no."""
+
+    until: datetime
+    clock: Clock
+    goes_on: Callable[[], bool]
 
 
 class UnsatisfiableError(Exception):
@@ -54,10 +66,10 @@ def wanted_span(header: str | None, size: int) -> Span | None:
     return Span(start, min(end, size - 1) - start + 1)
 
 
-def image_answer(image: Image, request: Request, *, tag: str, until: datetime, clock: Clock) -> Response:
+def image_answer(image: Image, request: Request, *, tag: str, leave: Leave) -> Response:
     """The answer to a GET or HEAD of `image`: 200, 206 or 416. `tag` is a strong validator of its bytes.
 
-    No byte leaves after `until`. Takes charge of the file: it is closed whatever happens.
+    No byte goes out beyond `leave`. Takes charge of the file: it is closed whatever happens.
     """
     header = request.headers.get("Range") if _range_applies(request, tag) else None
     try:
@@ -78,7 +90,7 @@ def image_answer(image: Image, request: Request, *, tag: str, until: datetime, c
         image.file.close()
         body: Chunks | list[bytes] = []
     else:
-        body = Chunks(image.file, part, until, clock)
+        body = Chunks(image.file, part, leave)
     return Response(body, 206 if span else 200, headers, mimetype=image.media_type, direct_passthrough=True)
 
 
@@ -89,11 +101,15 @@ def _range_applies(request: Request, tag: str) -> bool:
 
 
 class Chunks:
-    """The bytes of one span, read as they are sent. Stops with an error, never with unauthenticated bytes."""
+    """The bytes of one span, read as they are sent. Stops with an error, never with unauthenticated bytes.
 
-    def __init__(self, file: io.RawIOBase, span: Span, until: datetime, clock: Clock) -> None:
-        self.file, self.left, self.until, self.clock = file, span.length, until, clock
+    Whether they may still leave is asked again before the first byte that follows one second or 4 MiB.
+    """
+
+    def __init__(self, file: io.RawIOBase, span: Span, leave: Leave) -> None:
+        self.file, self.left, self.leave = file, span.length, leave
         self.start = span.start
+        self.asked_at, self.sent_since = time.monotonic(), 0
         self.buffer = bytearray(min(CHUNK, max(span.length, 1)))
 
     def __iter__(self) -> Iterator[bytes]:
@@ -113,11 +129,21 @@ class Chunks:
         self.file.close()
 
     def _next(self) -> bytes:
-        if self.clock.now() >= self.until:
-            raise StorageError("consultation over while streaming", code="consultation_over")
+        self._ask()
         view = memoryview(self.buffer)[: min(len(self.buffer), self.left)]
         count = self.file.readinto(view) or 0
         if count == 0:
             raise StorageError("image shorter than it is said to be", code="image_short")
         self.left -= count
+        self.sent_since += count
         return bytes(view[:count])
+
+    def _ask(self) -> None:
+        if self.leave.clock.now() >= self.leave.until:
+            raise StorageError("consultation over while streaming", code="consultation_over")
+        now = time.monotonic()
+        if now - self.asked_at < ASK_EVERY_S and self.sent_since < ASK_EVERY_BYTES:
+            return
+        if not self.leave.goes_on():
+            raise StorageError("right to the image lost while streaming", code="consultation_closed")
+        self.asked_at, self.sent_since = now, 0

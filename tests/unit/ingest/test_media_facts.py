@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bwc.ingest import media_facts
 from bwc.ingest.media_boxes import survey
 from bwc.ingest.media_facts import MediaFacts, clean, degrees, read_facts
-from bwc.ingest.sandbox import Limits
+from bwc.ingest.sandbox import Done, Limits
 from media_helpers import GOLDEN, START, box, clip, colour_film, nested
 
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
@@ -148,3 +149,19 @@ def test_facts_of_a_lying_child_are_refused(value):
 def test_unknown_names_are_dropped():
     told = {"readable": True, "confinement": {}, "started_claim": "2026-11-22T21:14:05+01:00"}
     assert MediaFacts.from_json(told).started_claim == datetime(2026, 11, 22, 20, 14, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("name", ["started_claim", "gps_fixed_at"])
+@pytest.mark.parametrize("written", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-00:01"])
+def test_instant_outside_every_calendar_is_no_instant(name, written, monkeypatch):
+    told = {"readable": True, "container": "WebM", name: written}
+    monkeypatch.setattr(media_facts, "run", lambda *_: Done(told))
+    facts = facts_of(b"x")
+    assert facts == MediaFacts(readable=True, container="WebM")
+    assert getattr(facts, name) is None
+
+
+@given(st.datetimes(timezones=st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))))
+def test_instant_is_the_moment_written_or_none(moment):
+    claim = MediaFacts.from_json({"readable": True, "started_claim": moment.isoformat()}).started_claim
+    assert claim is None or (claim == moment and claim.tzinfo is UTC)

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import errno
 import io
+import json
 import os
+import resource
+import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from bwc.core.errors import EvidenceError
+from bwc.ingest import media_confine, media_drill
 from bwc.ingest import media_wire as wire
 from bwc.ingest.sandbox import Done, Failed, Limits, run
 from media_helpers import clip
@@ -61,6 +68,96 @@ def test_misbehaviour_is_a_typed_failure(act, reason):
     assert result.reason == reason
     assert len(result.detail) < 300
     assert result.detail.isprintable()
+
+
+STAND_IN = """
+import io, json, os, resource
+from bwc.ingest.sandbox import Done, Limits, run
+result = run("drill", io.BytesIO(b""), 0, Limits(memory=256 << 20), options={"act": "reach"})
+assert isinstance(result, Done), result
+limits = [resource.getrlimit(kind) for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)]
+print(json.dumps({**result.report, "limits": limits, "nice": os.nice(0)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def reached() -> dict:
+    """What a child tried on a parent that may die of it, as that parent tells it."""
+    done = subprocess.run([sys.executable, "-c", STAND_IN], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-500:]}"
+    told = json.loads(done.stdout.splitlines()[-1])
+    if told["confinement"]["calls"] is not True:
+        pytest.skip("this kernel has no system-call filter")
+    return told
+
+
+def test_child_reaches_neither_its_parent_nor_memory_that_outlasts_it(reached):
+    assert reached["answers"] == dict.fromkeys(media_drill.REACHES, errno.EACCES)
+
+
+def test_child_may_still_abort_and_ask_its_own_limits(reached):
+    assert reached["own"] == dict.fromkeys(media_drill.OWN, 0)
+
+
+def test_parent_keeps_its_limits_and_priority(reached):
+    kinds = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)
+    assert reached["limits"] == [list(resource.getrlimit(kind)) for kind in kinds]
+    assert reached["nice"] == os.nice(0)
+
+
+@pytest.mark.parametrize("kind", ["net", "ipc"])
+def test_child_leaves_the_namespaces(reached, kind):
+    if reached["confinement"]["network"] is not True:
+        pytest.skip("this kernel gives no user namespaces")
+    assert reached["namespaces"][kind] != str(Path("/proc/self/ns", kind).readlink())
+
+
+def test_child_where_ipc_cannot_be_left_still_leaves_the_network():
+    asked = []
+
+    class Kernel:
+        def unshare(self, flags: int) -> int:
+            asked.append(flags)
+            return -1 if flags & 0x08000000 else 0
+
+    assert media_confine._leave(Kernel()) is True
+    assert asked == [0x58000000, 0x50000000]
+
+
+def filtered(machine: str, number: int, arguments: tuple[int, ...], pid: int) -> int:
+    """What the filter of `machine` answers, run here by hand (linux/filter.h)."""
+    program = media_confine._program(media_confine._MACHINES[machine], pid)
+    lines = [struct.unpack_from("=HBBI", program, at) for at in range(0, len(program), 8)]
+    padded = [value & 0xFFFFFFFFFFFFFFFF for value in (*arguments, *[0] * 6)][:6]
+    call = struct.pack("<IIQ6Q", number, media_confine._MACHINES[machine][0], 0, *padded)
+    loaded = at = 0
+    while True:
+        code, yes, no, value = lines[at]
+        at += 1
+        if code == 0x06:
+            return value
+        if code == 0x20:
+            loaded = struct.unpack_from("<I", call, value)[0]
+        else:
+            holds = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[code]
+            at += yes if holds else no
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_filter_of_each_machine(machine):
+    place = ("x86_64", "aarch64").index(machine)
+    people = {media_drill.PARENT: 41, media_drill.ITSELF: 42}
+    for calls, expected in ((media_drill.REACHES, 0x00050000 | errno.EACCES), (media_drill.OWN, 0x7FFF0000)):
+        for name, call in calls.items():
+            arguments = tuple(people.get(value, value) for value in call[2])
+            assert filtered(machine, call[place], arguments, 42) == expected, name
+    # a pid is 32 bits for the kernel: nothing above them makes another process look like the child
+    tgkill = media_drill.REACHES["tgkill"][place]
+    assert filtered(machine, tgkill, (41 | 42 << 32, 41, 9), 42) == 0x00050000 | errno.EACCES
+    clone = {"x86_64": 56, "aarch64": 220}[machine]
+    assert filtered(machine, clone, (0x3D0F00,), 42) == 0x7FFF0000
+    assert filtered(machine, clone, (17,), 42) == 0x00050000 | errno.EACCES
+    assert filtered(machine, 435, (), 42) == 0x00050000 | errno.ENOSYS
 
 
 def test_nothing_was_written():

@@ -17,7 +17,7 @@ from bwc.docking.board import BayState, BoardState, Phase, phase_of
 from bwc.ingest.intake import QUARANTINE_REASONS
 from bwc.rules.access import MOTIVES, Role
 from bwc.web import formats, wording
-from bwc.web.auth.accounts import FAILURES_BEFORE_LOCK, LONGEST_LOCK_MINUTES, lock_length
+from bwc.web.auth.locks import FAILURES_BEFORE_LOCK, LONGEST_LOCK_MINUTES, AddressLocks, lock_length, neighbourhood
 from bwc.web.dock.tiles import PHASES, SAYINGS, board_json, tiles
 from bwc.web.paths import safe_next
 from bwc.web.recordings.images import Span, UnsatisfiableError, wanted_span
@@ -153,6 +153,36 @@ class TestLock:
         minutes = [int((lock_length(failures) or timedelta()) / timedelta(minutes=1)) for failures in range(5, 12)]
         assert minutes == [1, 2, 4, 8, 15, 15, 15]
         assert max(minutes) == LONGEST_LOCK_MINUTES
+
+    def test_is_of_one_login_and_one_address_and_is_forgotten(self) -> None:
+        locks = AddressLocks()
+        for _ in range(FAILURES_BEFORE_LOCK):
+            locks.failed("Agent", "203.0.113.9", NOW)
+        assert locks.shut("agent", "203.0.113.9", NOW)
+        assert not locks.shut("agent", "203.0.113.10", NOW)
+        assert not locks.shut("maire", "203.0.113.9", NOW)
+        assert not locks.shut("agent", "203.0.113.9", NOW + timedelta(minutes=1))
+        assert locks.failed("agent", "203.0.113.9", NOW + timedelta(minutes=1 + LONGEST_LOCK_MINUTES)) == 1
+
+    def test_keeps_so_many_at_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bwc.web.auth.locks.MOST_KEPT", 3)
+        locks = AddressLocks()
+        for number in range(9):
+            locks.failed("agent", f"192.0.2.{number}", NOW)
+        assert len(locks._kept) == 3
+
+    @pytest.mark.parametrize(
+        ("address", "counted_as"),
+        [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("", ""),
+        ],
+    )
+    def test_counts_a_subscriber_as_one_address(self, address: str, counted_as: str) -> None:
+        assert neighbourhood(address) == counted_as
 
 
 class TestBoard:

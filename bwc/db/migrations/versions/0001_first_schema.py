@@ -144,6 +144,7 @@ def upgrade() -> None:
     sa.Column('post', sa.String(length=120), nullable=False),
     sa.Column('origin', sa.String(length=120), nullable=False),
     sa.Column('demonstration', sa.Boolean(), nullable=False),
+    sa.Column('clock_believed_at', bwc.db.base.Instant(timezone=True), nullable=False),
     sa.Column('archives_agreement', sa.String(length=200), nullable=True),
     sa.ForeignKeyConstraint(['commune'], ['commune.insee'], name=op.f('fk_town_commune_commune')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_town'))
