@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
@@ -40,6 +41,8 @@ def main() -> None:
             shutil.rmtree(folder, ignore_errors=True)
         result["load"][name] = [before, machine.load()]
         print(f"{text}* Load averages before: {before}; after: {machine.load()}\n", flush=True)
+    with contextlib.suppress(OSError):  # somebody else measures there too
+        options.work.rmdir()
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -155,7 +155,13 @@ class _Browser:
     """Just enough of one to send two forms."""
 
     def __init__(self, port: int) -> None:
-        self.port, self.cookie = port, ""
+        self.port = port
+        self._cookies: dict[str, str] = {}
+
+    @property
+    def cookie(self) -> str:
+        """What to send back."""
+        return "; ".join(f"{name}={value}" for name, value in self._cookies.items() if value)
 
     def send(self, page: str, address: str, **form: str) -> str:
         """Open a page, send a form of it; returns where it leads. Raises RuntimeError when it leads nowhere."""
@@ -176,7 +182,8 @@ class _Browser:
         line.request(method, path, body, headers)
         answer = line.getresponse()
         for value in answer.headers.get_all("Set-Cookie") or []:
-            self.cookie = value.split(";")[0]
+            name, _, kept = value.split(";")[0].partition("=")
+            self._cookies[name] = kept
         text = answer.read().decode(errors="replace")
         line.close()
         return answer.headers.get("Location", ""), text

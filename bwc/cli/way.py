@@ -212,7 +212,7 @@ class _Browser:
 
     def __init__(self, connection: http.client.HTTPConnection) -> None:
         self._connection = connection
-        self._cookie = ""
+        self._cookies: dict[str, str] = {}
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         return self._request("GET", path, None, headers)[:2]
@@ -229,13 +229,15 @@ class _Browser:
         return location
 
     def _request(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> tuple[int, bytes, str]:
-        cookie = {"Cookie": self._cookie} if self._cookie else {}
+        jar = "; ".join(f"{name}={value}" for name, value in self._cookies.items() if value)
+        cookie = {"Cookie": jar} if jar else {}
         self._connection.request(method, path, body, {**headers, **cookie})
         answer = self._connection.getresponse()
         data = answer.read()
         for name, value in answer.getheaders():
             if name.lower() == "set-cookie":
-                self._cookie = value.split(";", 1)[0]
+                key, _, kept = value.split(";", 1)[0].partition("=")
+                self._cookies[key] = kept
         return answer.status, data, answer.getheader("Location") or ""
 
 
