@@ -145,7 +145,7 @@ def execute(database: Database, statement: str, **values: Any) -> None:
 def read_rows(database: Database) -> list[Row]:
     at = "j.at" if database.is_sqlite else "to_char(j.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
     query = (  # the columns are this file's
-        f"SELECT e.seq, e.body, e.leaf_hash, {at}, j.operation, j.action, j.actor_id, j.recording_id, j.record, "  # noqa: S608
+        f"SELECT e.seq, e.body, e.leaf_hash, {at}, j.operation, j.action, j.actor_id, j.recording_id, j.record, "
         "j.salt FROM ledger_entry e LEFT JOIN journal_entry j ON j.seq = e.seq ORDER BY e.seq"
     )
     with database.read() as session:
@@ -164,7 +164,7 @@ def rewrite(database: Database, change: Callable[[list[Row]], list[Row]], *, hea
         if row.record is not None:
             execute(
                 database,
-                f"INSERT INTO journal_entry VALUES (:seq, {at}, :operation, :action, :actor_id, :recording_id, "  # noqa: S608
+                f"INSERT INTO journal_entry VALUES (:seq, {at}, :operation, :action, :actor_id, :recording_id, "
                 ":record, :salt)",
                 **values,
             )

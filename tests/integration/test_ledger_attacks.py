@@ -49,7 +49,7 @@ def sql(statement: str, **values: object) -> Callable[[Database, Path], None]:
 
 
 def set_column(name: str, value: str) -> Callable[[Database, Path], None]:
-    return sql(f"UPDATE journal_entry SET {name} = {value} WHERE seq = 8")  # noqa: S608
+    return sql(f"UPDATE journal_entry SET {name} = {value} WHERE seq = 8")
 
 
 def change(make: Callable[[list[Row]], list[Row]], *, head: bool = True) -> Callable[[Database, Path], None]:
@@ -405,7 +405,7 @@ def test_any_type_in_a_sqlite_column_is_a_fault_not_a_crash(
     folder = tmp_path / "checkpoints"
     build(sqlite_database, folder)
     disarm(sqlite_database)
-    execute(sqlite_database, f"UPDATE ledger_entry SET {column} = {value} WHERE seq = 10")  # noqa: S608
+    execute(sqlite_database, f"UPDATE ledger_entry SET {column} = {value} WHERE seq = 10")
     report, told, status = verify_twice(sqlite_database, folder, tmp_path)
     assert (report.first_bad, told["first_bad"], status) == (10, 10, 4)
 
@@ -418,7 +418,7 @@ def test_any_type_in_a_sqlite_journal_column_is_a_fault(
     folder = tmp_path / "checkpoints"
     build(sqlite_database, folder)
     disarm(sqlite_database)
-    execute(sqlite_database, f"UPDATE journal_entry SET {column} = {value} WHERE seq = 10")  # noqa: S608
+    execute(sqlite_database, f"UPDATE journal_entry SET {column} = {value} WHERE seq = 10")
     report, told, status = verify_twice(sqlite_database, folder, tmp_path)
     assert (report.first_bad, told["first_bad"], status) == (10, 10, 4)
 
