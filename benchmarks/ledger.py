@@ -24,7 +24,7 @@ APPENDS = (  # name, module, act, entries; each of ours after its limit
 APPEND_NOTES = [
     "Every transaction is durable (WAL, synchronous=FULL): one writer can do no more than one fsync at a time.",
     "SQLite rows have the size of an entry with its record and salt, in one table; bwc writes the entry, its journal "
-    "row with five indexes' columns, and the head, and reads the last entry before, so that a crack is seen.",
+    "row with its two indexes, and the head, and reads the last entry before, so that a crack is seen.",
     "Counted from the first append, without start-up. Ratio: the limit's seconds divided by ours in the same round.",
 ]
 VERIFY_NOTES = [
