@@ -7,12 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bwc.core.clock import SettableClock
 from bwc.installation import Installation, initialise
 from bwc.settings import Settings
 from bwc.town import read_demonstration
 from factories import NOW, ROOT
+
+
+@pytest.fixture(autouse=True)
+def default_logs() -> Iterator[None]:
+    """A command that set the log's level in this process leaves the next test as it was."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
