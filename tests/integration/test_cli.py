@@ -27,6 +27,7 @@ def bwc(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["bwc", *arguments])
         code: object = 0
+        capsys.readouterr()  # what the test itself logged before is not the command's
         try:
             command()
         except SystemExit as left:
