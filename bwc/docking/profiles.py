@@ -118,6 +118,8 @@ class ProfileBook:
 
     def match(self, identity: Identity) -> Profile | None:
         """The device's profile: one that states a product string goes first; None when unknown."""
+        if not identity.vendor_id:
+            return None  # zero is no vendor: it is the mounted folder's profile, which no device may claim
         found = [profile for profile in self.profiles if profile.matches(identity)]
         return min(found, key=lambda profile: profile.product is None, default=None)
 

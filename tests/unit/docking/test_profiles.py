@@ -39,8 +39,8 @@ def written(folder: Path, text: str, name: str = "p.toml") -> Path:
     return path
 
 
-def test_only_the_demonstration_is_shipped() -> None:
-    assert [profile.name for profile in load_profiles().profiles] == ["demonstration"]
+def test_only_the_demonstration_and_the_mounted_folder_are_shipped() -> None:
+    assert [profile.name for profile in load_profiles().profiles] == ["demonstration", "folder"]
 
 
 def test_an_unknown_device_has_no_profile() -> None:

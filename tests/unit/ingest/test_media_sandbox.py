@@ -27,6 +27,20 @@ def drill(act: str, limits: Limits = TIGHT, **more):
 
 
 def children() -> set[str]:
+    """Processes this test has made and that still live; those of the session (a browser, a server) are not its."""
+    return _all_children() - _before
+
+
+_before: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def _count_from_here() -> None:
+    _before.clear()
+    _before.update(_all_children())
+
+
+def _all_children() -> set[str]:
     names = (entry.name for entry in Path("/proc").iterdir())
     return {name for name in names if name.isdigit() and _parent(name) == os.getpid()}
 
