@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 import usb.core
@@ -40,27 +40,6 @@ _MAX_LUN_REQUEST = (0xA1, 0xFE)
 _LUN_LIMIT = 15
 
 _T = TypeVar("_T")
-
-
-class BlockDevice(Protocol):
-    """What the file systems ask of a card: whole blocks of `block_size` bytes, numbered from 0."""
-
-    @property
-    def block_size(self) -> int:
-        """Bytes in a block."""
-
-    @property
-    def block_count(self) -> int:
-        """Blocks on the medium."""
-
-    def read(self, lba: int, count: int) -> bytes:
-        """`count` blocks from `lba`; raises DeviceError outside the medium, MediumError when unreadable."""
-
-    def write(self, lba: int, data: bytes) -> None:
-        """Put whole blocks at `lba`."""
-
-    def flush(self) -> None:
-        """Return once all that was written is durable."""
 
 
 class ProtocolError(DeviceError):

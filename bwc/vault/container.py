@@ -27,7 +27,6 @@ STRIPE: Final = SEGMENT * STRIPE_SEGMENTS  # plaintext bytes of a whole stripe, 
 STRIPE_ON_DISK: Final = STRIPE + PAGE
 TAG: Final = 16
 KEY: Final = 32
-MAX_SEGMENTS: Final = 1 << 32
 
 _MAGIC: Final = b"bwcvault"
 _END: Final = b"bwcv-end"
@@ -36,7 +35,6 @@ _SUITE: Final = 1  # AES-256-GCM, HKDF-SHA-256
 _HEADER = struct.Struct(">8sHHII32s32sH")
 _TRAILER = struct.Struct(">8sQQ")
 _NONCE = struct.Struct(">3xQ?")
-_ZERO_PAGE = bytes(PAGE)
 
 
 @dataclass(frozen=True)
